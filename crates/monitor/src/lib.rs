@@ -1,0 +1,1 @@
+//! Health, exporter and HTTP endpoint over a snapshot of named numbers.

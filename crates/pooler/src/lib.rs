@@ -1,0 +1,1 @@
+//! The daemon: workers that join PostgreSQL clients and servers.

@@ -1,0 +1,1 @@
+//! Names, counters, histograms, and the snapshot they are read through.

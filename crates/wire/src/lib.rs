@@ -1,0 +1,1 @@
+//! The PostgreSQL protocol, both directions, without I/O: bytes in, decisions out.
