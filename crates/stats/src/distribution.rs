@@ -103,12 +103,7 @@ impl Default for Distribution {
 impl Distribution {
     /// Returns an empty distribution.
     pub fn new() -> Self {
-        Self {
-            buckets: Box::new([0; BUCKETS]),
-            above: [0; BOUNDS.len()],
-            sum: 0,
-            max: 0,
-        }
+        Self { buckets: Box::new([0; BUCKETS]), above: [0; BOUNDS.len()], sum: 0, max: 0 }
     }
 
     /// Counts one duration of `nanos` nanoseconds.
@@ -192,11 +187,7 @@ impl Distribution {
         for (bucket, n) in self.buckets.iter().enumerate() {
             seen += n;
             if seen >= rank {
-                let longest = if bucket + 1 < BUCKETS {
-                    longest_in(bucket)
-                } else {
-                    self.max
-                };
+                let longest = if bucket + 1 < BUCKETS { longest_in(bucket) } else { self.max };
                 return Some(longest.min(self.max));
             }
         }

@@ -148,11 +148,7 @@ pub struct Family {
 impl Family {
     pub(crate) fn new(name: String, help: &str, kind: Kind, series_max: usize) -> Self {
         Self {
-            unit: if kind == Kind::Info {
-                ""
-            } else {
-                unit_of(&name)
-            },
+            unit: if kind == Kind::Info { "" } else { unit_of(&name) },
             name,
             help: help.to_owned(),
             kind,
@@ -201,10 +197,7 @@ impl Family {
             self.series[*at].value.merge(value);
         } else if self.series.len() + 1 < self.series_max {
             self.by_labels.insert(key, self.series.len());
-            self.series.push(Series {
-                labels,
-                value: value.to_value(),
-            });
+            self.series.push(Series { labels, value: value.to_value() });
         } else {
             self.add_to_other(labels, value);
         }
@@ -212,39 +205,25 @@ impl Family {
 
     fn add_to_other(&mut self, mut labels: Vec<(String, String)>, value: ValueRef<'_>) {
         self.merged_into_other += 1;
-        labels
-            .iter_mut()
-            .for_each(|(_, value)| "other".clone_into(value));
+        labels.iter_mut().for_each(|(_, value)| "other".clone_into(value));
         let key = key_of(&labels);
         if let Some(at) = self.by_labels.get(&key) {
             self.series[*at].value.merge(value);
         } else if self.series.len() < self.series_max {
             self.by_labels.insert(key, self.series.len());
-            self.series.push(Series {
-                labels,
-                value: value.to_value(),
-            });
+            self.series.push(Series { labels, value: value.to_value() });
         } else {
             // Label names differ from those of the existing `other`: the last series takes it.
-            let last = self
-                .series
-                .last_mut()
-                .expect("the cap is at least one and was reached");
+            let last = self.series.last_mut().expect("the cap is at least one and was reached");
             last.value.merge(value);
         }
     }
 
     fn legal(&self, labels: &[(&str, &str)]) -> Vec<(String, String)> {
-        let reserved = if self.kind == Kind::Histogram {
-            "le"
-        } else {
-            ""
-        };
+        let reserved = if self.kind == Kind::Histogram { "le" } else { "" };
         let mut legal: Vec<(String, String)> = Vec::with_capacity(labels.len());
         for (label, value) in labels {
-            let label = name::label(label, reserved, |n| {
-                legal.iter().any(|(taken, _)| taken == n)
-            });
+            let label = name::label(label, reserved, |n| legal.iter().any(|(taken, _)| taken == n));
             legal.push((label, name::value(value).to_owned()));
         }
         legal.sort_unstable();
@@ -267,9 +246,6 @@ fn key_of(labels: &[(String, String)]) -> String {
 /// OpenMetrics demands that a name with a unit ends with it, so the name alone says it.
 fn unit_of(name: &str) -> &'static str {
     const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
-    let of = |unit: &&str| {
-        name.strip_suffix(*unit)
-            .is_some_and(|head| head.ends_with('_'))
-    };
+    let of = |unit: &&str| name.strip_suffix(*unit).is_some_and(|head| head.ends_with('_'));
     UNITS.into_iter().find(of).unwrap_or("")
 }

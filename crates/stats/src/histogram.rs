@@ -90,11 +90,7 @@ mod tests {
 
     #[test]
     fn a_histogram_fits_in_six_kibibytes() {
-        assert!(
-            size_of::<Histogram>() <= 6 * 1024,
-            "{}",
-            size_of::<Histogram>()
-        );
+        assert!(size_of::<Histogram>() <= 6 * 1024, "{}", size_of::<Histogram>());
     }
 
     #[test]

@@ -37,13 +37,7 @@ pub(crate) fn value(value: &str) -> &str {
 fn legal(name: &str, also: impl Fn(char) -> bool) -> String {
     let mut legal: String = name
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' || also(c) {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' || also(c) { c } else { '_' })
         .collect();
     if !legal.starts_with(|c: char| !c.is_ascii_digit()) {
         legal.insert(0, '_');

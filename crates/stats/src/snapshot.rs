@@ -25,10 +25,7 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self {
-            numbers: 2_000,
-            distributions: 200,
-        }
+        Self { numbers: 2_000, distributions: 200 }
     }
 }
 
@@ -57,10 +54,7 @@ impl Snapshot {
 
     /// Returns an empty snapshot with other caps; below one counts as one.
     pub fn with_caps(caps: Caps) -> Self {
-        Self {
-            caps,
-            ..Self::default()
-        }
+        Self { caps, ..Self::default() }
     }
 
     /// Opens a counter family; `name` is given with or without `_total`.
@@ -109,25 +103,16 @@ impl Snapshot {
 
     fn family(&mut self, name: &str, help: &str, kind: Kind) -> &mut Family {
         let name = name::metric(name);
-        let at = *self
-            .by_name
-            .entry(name.clone())
-            .or_insert(self.families.len());
+        let at = *self.by_name.entry(name.clone()).or_insert(self.families.len());
         if at == self.families.len() {
             let series_max = match kind {
                 Kind::Histogram => self.caps.distributions,
                 Kind::Counter | Kind::Gauge | Kind::Info => self.caps.numbers,
             };
-            self.families
-                .push(Family::new(name, help, kind, series_max));
+            self.families.push(Family::new(name, help, kind, series_max));
         }
         let family = &mut self.families[at];
-        assert!(
-            family.kind() == kind,
-            "{} is a {:?} already",
-            family.name(),
-            family.kind()
-        );
+        assert!(family.kind() == kind, "{} is a {:?} already", family.name(), family.kind());
         family
     }
 }
@@ -177,29 +162,19 @@ mod tests {
     fn equal_label_sets_add_up_whatever_their_order() {
         let mut snapshot = Snapshot::new();
         let mut family = snapshot.counter("served_total", "");
-        family
-            .add(&[("a", "1"), ("b", "2")], 3u64)
-            .add(&[("b", "2"), ("a", "1")], 4u64);
+        family.add(&[("a", "1"), ("b", "2")], 3u64).add(&[("b", "2"), ("a", "1")], 4u64);
         let family = snapshot.find("served").expect("opened above");
         assert_eq!(family.series().len(), 1);
-        assert_eq!(
-            family.series()[0].value(),
-            &Value::Number(Number::Unsigned(7))
-        );
+        assert_eq!(family.series()[0].value(), &Value::Number(Number::Unsigned(7)));
     }
 
     #[test]
     fn label_sets_that_look_alike_stay_apart() {
         let mut snapshot = Snapshot::new();
         let mut family = snapshot.gauge("level", "");
-        family
-            .add(&[("a", "x1:1:b"), ("b", "y")], 1i32)
-            .add(&[("a", "x"), ("b", "1:1:by")], 1i32);
+        family.add(&[("a", "x1:1:b"), ("b", "y")], 1i32).add(&[("a", "x"), ("b", "1:1:by")], 1i32);
         family.add(&[("ab", "c")], 1i32).add(&[("a", "bc")], 1i32);
-        assert_eq!(
-            snapshot.find("level").expect("opened above").series().len(),
-            4
-        );
+        assert_eq!(snapshot.find("level").expect("opened above").series().len(), 4);
     }
 
     #[test]
@@ -207,9 +182,7 @@ mod tests {
         let mut snapshot = Snapshot::new();
         for n in 0..100_000u64 {
             let user = format!("user{n}");
-            snapshot
-                .counter("queries", "")
-                .add(&[("user", &user)], 1u64);
+            snapshot.counter("queries", "").add(&[("user", &user)], 1u64);
         }
         let family = snapshot.find("queries").expect("opened above");
         assert_eq!(family.series().len(), 2_000);
@@ -230,30 +203,15 @@ mod tests {
 
     #[test]
     fn a_family_with_changing_label_names_stays_within_the_cap() {
-        let mut snapshot = Snapshot::with_caps(Caps {
-            numbers: 3,
-            distributions: 1,
-        });
+        let mut snapshot = Snapshot::with_caps(Caps { numbers: 3, distributions: 1 });
         for n in 0..50u64 {
-            snapshot
-                .gauge("level", "")
-                .add(&[(&format!("label{n}"), "v")], 1u64);
+            snapshot.gauge("level", "").add(&[(&format!("label{n}"), "v")], 1u64);
             snapshot
                 .histogram("took_seconds", "")
                 .add(&[("n", &n.to_string())], &Distribution::new());
         }
-        assert_eq!(
-            snapshot.find("level").expect("opened above").series().len(),
-            3
-        );
-        assert_eq!(
-            snapshot
-                .find("took_seconds")
-                .expect("opened above")
-                .series()
-                .len(),
-            1
-        );
+        assert_eq!(snapshot.find("level").expect("opened above").series().len(), 3);
+        assert_eq!(snapshot.find("took_seconds").expect("opened above").series().len(), 1);
     }
 
     #[test]

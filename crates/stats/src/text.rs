@@ -37,23 +37,13 @@ pub fn prometheus(snapshot: &Snapshot) -> String {
 
 fn write_all(snapshot: &Snapshot, format: Format) -> String {
     let lines: usize = snapshot.families().iter().map(lines_of).sum();
-    let mut text = Text {
-        out: String::with_capacity(lines * 96),
-        format,
-    };
-    snapshot
-        .families()
-        .iter()
-        .for_each(|family| text.family(family));
+    let mut text = Text { out: String::with_capacity(lines * 96), format };
+    snapshot.families().iter().for_each(|family| text.family(family));
     text.out
 }
 
 fn lines_of(family: &Family) -> usize {
-    let per_series = if family.kind() == Kind::Histogram {
-        BOUNDS.len() + 3
-    } else {
-        1
-    };
+    let per_series = if family.kind() == Kind::Histogram { BOUNDS.len() + 3 } else { 1 };
     3 + family.series().len() * per_series
 }
 
@@ -74,13 +64,7 @@ impl Text {
             Format::Prometheus => sample_suffix,
         };
         let declared = [family.name(), declared_suffix];
-        self.line(&[
-            "# TYPE ",
-            declared[0],
-            declared[1],
-            " ",
-            self.kind(family.kind()),
-        ]);
+        self.line(&["# TYPE ", declared[0], declared[1], " ", self.kind(family.kind())]);
         if self.format == Format::OpenMetrics && !family.unit().is_empty() {
             self.line(&["# UNIT ", family.name(), " ", family.unit()]);
         }

@@ -38,11 +38,7 @@ fn buckets_cover_all_durations_without_gap_or_overlap() {
     for bucket in 0..BUCKETS {
         let longest = longest_in(bucket);
         assert_eq!(bucket_of(longest), bucket, "longest of {bucket}");
-        assert_eq!(
-            bucket_of(longest + 1),
-            (bucket + 1).min(BUCKETS - 1),
-            "after {bucket}"
-        );
+        assert_eq!(bucket_of(longest + 1), (bucket + 1).min(BUCKETS - 1), "after {bucket}");
     }
     assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
 }
@@ -68,10 +64,7 @@ fn a_quantile_is_never_below_the_exact_one_and_at_most_a_sixteenth_above() {
             // Of the last bucket only the longest value is known.
             if bucket_of(exact) + 1 < BUCKETS {
                 let allowed = (exact + exact / 16).max((1 << FIRST_BITS) - 1);
-                assert!(
-                    told <= allowed,
-                    "seed {seed} q {q}: {told} > {allowed} for {exact}"
-                );
+                assert!(told <= allowed, "seed {seed} q {q}: {told} > {allowed} for {exact}");
             }
         }
     }
@@ -110,14 +103,8 @@ fn merging_is_associative_and_commutative_and_equals_recording_together() {
         let mut right = a.clone();
         right.merge(&bc);
         let mut together = Distribution::new();
-        va.iter()
-            .chain(&vb)
-            .chain(&vc)
-            .for_each(|v| together.record(*v));
-        assert!(
-            left == right && left == merged([&c, &b, &a]) && left == together,
-            "seed {seed}"
-        );
+        va.iter().chain(&vb).chain(&vc).for_each(|v| together.record(*v));
+        assert!(left == right && left == merged([&c, &b, &a]) && left == together, "seed {seed}");
     }
 }
 
@@ -133,10 +120,7 @@ fn a_window_holds_exactly_what_came_after_the_earlier_reading() {
         assert_eq!(window.buckets, added.buckets, "seed {seed}");
         assert_eq!(window.at_bounds(), added.at_bounds(), "seed {seed}");
         assert_eq!(window.sum_nanos(), added.sum_nanos(), "seed {seed}");
-        assert!(
-            window.max_nanos() >= *values.last().expect("300 values"),
-            "seed {seed}"
-        );
+        assert!(window.max_nanos() >= *values.last().expect("300 values"), "seed {seed}");
     }
 }
 
