@@ -1,0 +1,1 @@
+//! The relay between two logged-in sides.
