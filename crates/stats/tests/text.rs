@@ -111,8 +111,8 @@ fn hostile_names_values_and_helps_parse_strictly_and_come_back_unchanged() {
     let mut snapshot = Snapshot::new();
     for name in hostile {
         for value in hostile {
-            let labels =
-                [(name, value), ("le", value), ("__name__", value), ("a-b", "1"), ("a.b", "2")];
+            let odd = [(name, value), ("le", value), ("__name__", value), ("a-b", ""), ("a.b", "")];
+            let labels = [&[("n", name), ("v", value)], &odd[..]].concat();
             snapshot.gauge("hostile", name).add(&labels, 1u64);
             snapshot.histogram("took_seconds", value).add(&labels, &Distribution::new());
         }

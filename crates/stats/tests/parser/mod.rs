@@ -11,6 +11,8 @@ pub enum Format {
     Prometheus,
 }
 
+pub type Labels = Vec<(String, String)>;
+
 #[derive(Debug, Default)]
 pub struct Family {
     pub kind: String,
@@ -22,7 +24,7 @@ pub struct Family {
 #[derive(Debug, Clone)]
 pub struct Sample {
     pub name: String,
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     pub value: f64,
 }
 
@@ -193,24 +195,34 @@ fn check_family(name: &str, family: &Family, format: Format) {
     }
 }
 
+#[derive(Default)]
+struct Buckets {
+    rising: Vec<(f64, f64)>,
+    sum: Option<f64>,
+    count: Option<f64>,
+}
+
 fn check_histogram(name: &str, family: &Family) {
-    let mut series: BTreeMap<Vec<(String, String)>, (Vec<(f64, f64)>, f64, f64)> = BTreeMap::new();
+    let mut series: BTreeMap<Labels, Buckets> = BTreeMap::new();
     for sample in &family.samples {
         let mut labels = sample.labels.clone();
         let le = labels.iter().position(|(name, _)| name == "le").map(|at| labels.remove(at).1);
-        let entry = series.entry(labels).or_insert((Vec::new(), -1.0, -1.0));
+        let entry = series.entry(labels).or_default();
         match (sample.name.strip_prefix(name), le) {
-            (Some("_bucket"), Some(le)) => entry.0.push((parse_value(&le, name), sample.value)),
-            (Some("_sum"), None) => entry.1 = sample.value,
-            (Some("_count"), None) => entry.2 = sample.value,
+            (Some("_bucket"), Some(le)) => {
+                entry.rising.push((parse_value(&le, name), sample.value));
+            }
+            (Some("_sum"), None) => entry.sum = Some(sample.value),
+            (Some("_count"), None) => entry.count = Some(sample.value),
             other => panic!("{other:?} in histogram {name}"),
         }
     }
-    for (labels, (buckets, sum, count)) in series {
+    for (labels, buckets) in series {
         let rising = |w: &[(f64, f64)]| w[0].0 < w[1].0 && w[0].1 <= w[1].1;
-        assert!(buckets.windows(2).all(rising), "{name} {labels:?} {buckets:?}");
-        assert_eq!(buckets.last(), Some(&(f64::INFINITY, count)), "{name} {labels:?}");
-        assert!(sum >= 0.0, "{name} {labels:?}");
+        assert!(buckets.rising.windows(2).all(rising), "{name} {labels:?}");
+        let last = buckets.count.map(|count| (f64::INFINITY, count));
+        assert_eq!(buckets.rising.last().copied(), last, "{name} {labels:?}");
+        assert!(buckets.sum.is_some_and(|sum| sum >= 0.0), "{name} {labels:?}");
     }
 }
 
