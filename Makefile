@@ -1,0 +1,55 @@
+# Two commands for a newcomer: `make run` and `make test`. Each installs what it misses (as root) or names it.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# What must exist, and the Debian package that brings it.
+SERVER := /usr/lib/postgresql/*/bin/initdb=postgresql psql=postgresql-client
+RIVAL  := pgbouncer=pgbouncer
+SUITE  := $(SERVER) $(RIVAL) /usr/lib/postgresql/*/bin/pgbench=postgresql openssl=openssl \
+          python3:venv=python3-venv python3:ensurepip=python3-venv node=nodejs npm=npm \
+          java=default-jdk-headless javac=default-jdk-headless \
+          /usr/share/java/postgresql.jar=libpostgresql-jdbc-java
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check docs bench fuzz sim
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: ## a private PostgreSQL with the pooler in front of it, ready to connect to (ARGS=--fresh empties it)
+	@[ -n "$$DATABASE_URL" ] || scripts/need $(SERVER)
+	@$(CARGO) build --release --locked --package headpond-cli
+	@exec $(TARGET)/release/headpond dev $(ARGS)
+
+test: ## the whole suite against real servers that it starts and stops itself
+	@scripts/need $(SUITE)
+	@$(MAKE) --no-print-directory check docs
+	$(CARGO) build --locked --package headpond-cli
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    echo "cargo nextest run --workspace"; \
+	    $(CARGO) nextest run --locked --workspace --no-fail-fast; \
+	else \
+	    echo "cargo test --workspace"; \
+	    $(CARGO) test --locked --workspace --lib --bins --tests --no-fail-fast; \
+	fi
+	$(CARGO) test --locked --workspace --doc --quiet
+
+check: ## format, house style, lints (part of test)
+	$(CARGO) fmt --all --check
+	$(CARGO) xtask tidy
+	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+docs: ## the API documentation, broken links denied (part of test)
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+
+bench: ## side by side with PgBouncer on one PostgreSQL; writes docs/benchmarks.md (ARGS=--quick)
+	@scripts/need $(SERVER) $(RIVAL)
+	@$(CARGO) build --release --locked --package headpond-cli
+	@$(CARGO) xtask bench $(ARGS)
+
+fuzz: ## every parser and both session directions, 60 s each (ARGS="--seconds 5 first_packet")
+	@$(CARGO) xtask fuzz $(ARGS)
+
+sim: ## 10,000 seeds of the pooler on a simulated network with faults (ARGS="--seeds 500")
+	@$(CARGO) xtask sim $(ARGS)

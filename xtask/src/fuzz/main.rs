@@ -1,0 +1,2 @@
+//! The fuzz runner.
+fn main() {}
