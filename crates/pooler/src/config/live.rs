@@ -1,0 +1,126 @@
+//! The settings while the pooler runs: SHOW CONFIG and SET.
+//!
+//! Invariant: a failed SET changes nothing; what SHOW prints, SET reads.
+
+use super::Config;
+use super::error::{Place, Shown};
+use super::kind::Invalid;
+use super::nearest::nearest;
+use super::table::{Changeable, Key, Section};
+
+/// One row of SHOW CONFIG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigRow {
+    /// The key; `http.` or `headpond.` stands before the keys PgBouncer does not have.
+    pub key: String,
+    /// The value; `None` is NULL, for what is unset.
+    pub value: Option<String>,
+    /// The default; `None` is NULL.
+    pub default: Option<String>,
+    /// Whether SET and RELOAD change it.
+    pub changeable: bool,
+}
+
+/// Why a SET did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// There is no such key.
+    #[error("unknown parameter: {key}{}", did_you_mean(.nearest))]
+    Unknown {
+        /// What was asked for.
+        key: Shown,
+        /// What was probably meant.
+        nearest: Option<String>,
+    },
+    /// The key takes effect at the start only; PgBouncer ignores such a SET silently.
+    #[error("{0} can only be changed by a restart")]
+    NotChangeable(&'static str),
+    /// The value is not of the key's kind.
+    #[error("invalid value for {key}: {invalid}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Why it is wrong.
+        invalid: Invalid,
+    },
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map(|name| format!(" (did you mean '{name}'?)"))
+        .unwrap_or_default()
+}
+
+/// The sections that SHOW CONFIG lists and SET reaches, and what stands before their keys.
+const SECTIONS: [(Section, &str); 3] = [
+    (Section::Pooler, ""),
+    (Section::Http, "http."),
+    (Section::Native, "headpond."),
+];
+
+impl Config {
+    /// Returns the rows of SHOW CONFIG in the order of their keys.
+    pub fn rows(&self) -> Vec<ConfigRow> {
+        let default = Config::default();
+        let mut rows = Vec::new();
+        for (section, prefix) in SECTIONS {
+            rows.extend(section.keys().iter().map(|key| ConfigRow {
+                key: format!("{prefix}{}", key.name),
+                value: self.text(section, key),
+                default: default.text(section, key),
+                changeable: key.changeable == Changeable::Live,
+            }));
+        }
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        rows
+    }
+
+    fn text(&self, section: Section, key: &Key) -> Option<String> {
+        let text = match section {
+            Section::Http => self.http.shown(key.name),
+            Section::Native => self.headpond.shown(key.name),
+            _ => self.global.shown(key.name),
+        };
+        text.flatten()
+    }
+
+    /// Sets one key, as the console's SET does.
+    ///
+    /// # Errors
+    /// There is no such key, it is not changeable, or the value is not of its kind; then
+    /// nothing has changed.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), SetError> {
+        let found = SECTIONS.iter().find_map(|(section, prefix)| {
+            let bare = key.strip_prefix(prefix)?;
+            section.key(bare).map(|row| (*section, row))
+        });
+        // The console's grammar has no dot, so a key of ours may come without its prefix.
+        let found = found.or_else(|| Some((Section::Native, Section::Native.key(key)?)));
+        let Some((section, row)) = found else {
+            let names = SECTIONS.iter().flat_map(|(section, _)| section.keys());
+            let nearest = nearest(key, names.map(|row| row.name)).map(str::to_owned);
+            return Err(SetError::Unknown {
+                key: Shown::new(key),
+                nearest,
+            });
+        };
+        if row.changeable == Changeable::Restart {
+            return Err(SetError::NotChangeable(row.name));
+        }
+        let done = match section {
+            _ if value.contains('\0') => Some(Err(Invalid::Nul)),
+            Section::Http => self.http.assign(row.name, value),
+            Section::Native => self.headpond.assign(row.name, value),
+            _ => self.global.assign(row.name, value),
+        };
+        let done = done.expect("the key has a row: it was found above");
+        done.map_err(|invalid| SetError::Value {
+            key: row.name,
+            invalid,
+        })?;
+        self.origins
+            .insert((section, String::new(), row.name), Place::Console);
+        Ok(())
+    }
+}
