@@ -1,0 +1,664 @@
+//! The default engine: edge-triggered epoll, one registration per socket for life.
+//!
+//! A short read is the proof that nothing is left, so the steady state is one `recv` per
+//! message, one `send` per write and one `epoll_wait` per turn: no `epoll_ctl`, no read in vain.
+//!
+//! Invariant: a socket that has bytes is `READABLE` or its edge has not been reported yet; one
+//! that is `READABLE` and `ARMED` stands in `ready` once (`QUEUED`).
+//! Not here: io_uring (`uring.rs`).
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use headpond_core::Timestamp;
+use socket2::{SockAddr, SockRef};
+
+use super::buffer::{Arena, Room};
+use super::slots::Slots;
+use super::socket::{self, Local};
+use super::waker::EventWaker;
+use super::{Address, Chunk, Engine, Event, Flow, Peer, Socket, SocketOptions, Token};
+
+mod backlog;
+mod poll;
+
+use backlog::Backlog;
+use poll::{Interest, Poll};
+
+/// Read memory of one turn. Measured: a block that fits the second-level cache is best.
+const ARENA: usize = 256 << 10;
+/// The most one socket may read in a turn, so that others get theirs.
+const READ_MAX: usize = 64 << 10;
+/// With less room than this left, a read waits for the next turn rather than be cut up.
+const READ_MIN: usize = 4 << 10;
+/// The most connections one listener may bring in a turn.
+const ACCEPT_MAX: u32 = 64;
+
+/// An engine over epoll.
+pub struct Epoll {
+    poll: Poll,
+    waker: EventWaker,
+    slots: Slots<Entry>,
+    /// Sockets that are readable and armed, in order of service. May name closed ones.
+    ready: VecDeque<Socket>,
+    /// Events that happened outside of `wait`.
+    queued: Vec<Event<OwnedFd>>,
+    arena: Arena,
+    turn: u64,
+}
+
+enum Entry {
+    Stream(Stream),
+    Listener(Listener),
+}
+
+impl Entry {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Stream(stream) => stream.fd.as_fd(),
+            Self::Listener(listener) => listener.fd.as_fd(),
+        }
+    }
+}
+
+struct Stream {
+    fd: OwnedFd,
+    token: Token,
+    marks: Marks,
+    /// Written bytes that the kernel did not take; exists only while there are any.
+    backlog: Option<Box<Backlog>>,
+}
+
+struct Listener {
+    fd: OwnedFd,
+    token: Token,
+    local: Local,
+    paused: bool,
+    /// How many to accept at a time: grows while the queue is found full turn after turn,
+    /// because an accept in vain is dear (the kernel makes the file first).
+    batch: u32,
+    /// The turn that last accepted a full batch.
+    full_turn: u64,
+}
+
+/// The state of a stream: a set, because each is independent of the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Marks(u16);
+
+impl Marks {
+    const NONE: Self = Self(0);
+    /// The kernel may have bytes, an end or an error for us.
+    const READABLE: Self = Self(1);
+    /// The worker wants one read.
+    const ARMED: Self = Self(1 << 1);
+    /// Stands in `ready`.
+    const QUEUED: Self = Self(1 << 2);
+    /// The end or an error was announced: a short read proves nothing any more.
+    const HANGUP: Self = Self(1 << 3);
+    /// The end or an error was delivered: there is nothing more to read.
+    const ENDED: Self = Self(1 << 4);
+    /// Writing failed.
+    const BROKEN: Self = Self(1 << 5);
+    /// Registered for `EPOLLOUT`.
+    const WATCHED: Self = Self(1 << 6);
+    /// The connect has not been answered.
+    const CONNECTING: Self = Self(1 << 7);
+    /// Our direction ends when the backlog is gone.
+    const FINISH: Self = Self(1 << 8);
+
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 == mark.0
+    }
+
+    fn set(&mut self, mark: Self) {
+        self.0 |= mark.0;
+    }
+
+    fn clear(&mut self, mark: Self) {
+        self.0 &= !mark.0;
+    }
+}
+
+impl Epoll {
+    /// Opens an engine.
+    ///
+    /// # Errors
+    /// The system's, when descriptors have run out.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = EventWaker::new()?;
+        poll.add(waker.descriptor(), Interest::Wake, WAKER_KEY)?;
+        Ok(Self {
+            poll,
+            waker,
+            slots: Slots::new(),
+            ready: VecDeque::new(),
+            queued: Vec::new(),
+            arena: Arena::new(ARENA),
+            turn: 0,
+        })
+    }
+
+    fn insert(&mut self, entry: Entry, interest: Interest) -> io::Result<Socket> {
+        let socket = self.slots.insert(entry);
+        let added = match self.slots.get(socket) {
+            Some(entry) => self.poll.add(entry.fd(), interest, socket.to_bits()),
+            None => Ok(()),
+        };
+        if added.is_err() {
+            self.slots.remove(socket);
+        }
+        added.map(|()| socket)
+    }
+
+    fn stream(&self, socket: Socket) -> Option<&Stream> {
+        match self.slots.get(socket) {
+            Some(Entry::Stream(stream)) => Some(stream),
+            Some(Entry::Listener(_)) | None => None,
+        }
+    }
+
+    fn stream_mut(&mut self, socket: Socket) -> Option<&mut Stream> {
+        match self.slots.get_mut(socket) {
+            Some(Entry::Stream(stream)) => Some(stream),
+            Some(Entry::Listener(_)) | None => None,
+        }
+    }
+
+    /// Turns what the kernel reported of one descriptor into marks, accepts and flushes.
+    fn notice(&mut self, key: u64, what: u32, events: &mut Vec<Event<OwnedFd>>) {
+        if key == WAKER_KEY {
+            return; // its state says more than its descriptor
+        }
+        let socket = Socket::from_bits(key);
+        match self.slots.get_mut(socket) {
+            None => {}
+            Some(Entry::Listener(_)) => self.accept(socket, events),
+            Some(Entry::Stream(stream)) => {
+                if stream.marks.has(Marks::CONNECTING) {
+                    stream.finish_connect(&self.poll, socket, what, events);
+                }
+                if what & poll::HANGUP != 0 {
+                    stream.marks.set(Marks::HANGUP);
+                }
+                if what & (poll::READABLE | poll::HANGUP) != 0 {
+                    stream.marks.set(Marks::READABLE);
+                    stream.enqueue(&mut self.ready, socket);
+                }
+                if what & (poll::WRITABLE | poll::HANGUP) != 0 && stream.backlog.is_some() {
+                    stream.flush(&self.poll, socket, events);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, socket: Socket, events: &mut Vec<Event<OwnedFd>>) {
+        if let Some(Entry::Listener(listener)) = self.slots.get_mut(socket)
+            && let Err(error) = listener.accept(self.turn, events)
+        {
+            events.push(Event::AcceptFailed { token: listener.token, error });
+            self.pause_accept(socket);
+        }
+    }
+
+    /// Serves armed and readable sockets, each once, until the arena is full. Those left over
+    /// stay in line, and the next wait serves them without waiting.
+    fn serve_reads(&mut self, events: &mut Vec<Event<OwnedFd>>) {
+        if self.ready.is_empty() {
+            return;
+        }
+        self.arena.recycle(READ_MAX);
+        for _ in 0..self.ready.len() {
+            let Some(room) = self.arena.room(READ_MAX, READ_MIN) else { return };
+            let Some(socket) = self.ready.pop_front() else { return };
+            let Some(Entry::Stream(stream)) = self.slots.get_mut(socket) else { continue };
+            events.extend(stream.read(&mut self.arena, &room, socket));
+        }
+    }
+
+    fn purge_queued(&mut self, socket: Socket) {
+        if !self.queued.is_empty() {
+            self.queued.retain(|event| event.socket() != Some(socket));
+        }
+    }
+}
+
+/// No socket's name: its index is beyond any.
+const WAKER_KEY: u64 = u64::MAX;
+
+impl Engine for Epoll {
+    type Handle = OwnedFd;
+    type Waker = EventWaker;
+
+    fn now(&mut self) -> Timestamp {
+        super::clock::monotonic()
+    }
+
+    fn waker(&self) -> EventWaker {
+        self.waker.clone()
+    }
+
+    fn listen(&mut self, listener: OwnedFd, token: Token) -> io::Result<Socket> {
+        SockRef::from(&listener).set_nonblocking(true)?;
+        let local = Local::of(&listener)?;
+        let fd = listener;
+        let entry = Listener { fd, token, local, paused: false, batch: 1, full_turn: 0 };
+        self.insert(Entry::Listener(entry), Interest::Accept)
+    }
+
+    fn pause_accept(&mut self, listener: Socket) {
+        if let Some(Entry::Listener(entry)) = self.slots.get_mut(listener)
+            && !entry.paused
+        {
+            self.poll.remove(entry.fd.as_fd());
+            entry.paused = true;
+        }
+    }
+
+    fn resume_accept(&mut self, listener: Socket) {
+        if let Some(Entry::Listener(entry)) = self.slots.get_mut(listener)
+            && entry.paused
+        {
+            match self.poll.add(entry.fd.as_fd(), Interest::Accept, listener.to_bits()) {
+                Ok(()) => entry.paused = false,
+                Err(error) => {
+                    self.queued.push(Event::AcceptFailed { token: entry.token, error });
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, handle: OwnedFd, token: Token) -> io::Result<Socket> {
+        // What is there already comes as an edge of the registration itself.
+        let stream = Stream { fd: handle, token, marks: Marks::NONE, backlog: None };
+        self.insert(Entry::Stream(stream), Interest::Read)
+    }
+
+    fn detach(&mut self, socket: Socket) -> Option<OwnedFd> {
+        let entry = self.slots.get(socket)?;
+        let (busy, watched) = match entry {
+            Entry::Stream(s) => (s.backlog.is_some() || s.marks.has(Marks::CONNECTING), true),
+            Entry::Listener(listener) => (false, !listener.paused),
+        };
+        if busy || self.queued.iter().any(|event| event.socket() == Some(socket)) {
+            return None;
+        }
+        if watched {
+            self.poll.remove(entry.fd());
+        }
+        self.slots.remove(socket).map(|entry| match entry {
+            Entry::Stream(stream) => stream.fd,
+            Entry::Listener(listener) => listener.fd,
+        })
+    }
+
+    fn connect(
+        &mut self,
+        to: &Address,
+        options: &SocketOptions,
+        token: Token,
+    ) -> io::Result<Socket> {
+        let (fd, addr) = socket::for_address(to, options)?;
+        let stream = SockRef::from(&fd);
+        stream.set_nonblocking(true)?;
+        let result = stream.connect(&addr);
+        let under_way = matches!(&result, Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS));
+        let (marks, interest) = match &result {
+            Err(_) if under_way => (Marks::CONNECTING, Interest::ReadWrite),
+            Ok(()) => (Marks::NONE, Interest::Read),
+            Err(_) => (Marks::BROKEN.and(Marks::ENDED), Interest::Read),
+        };
+        let stream = Stream { fd, token, marks, backlog: None };
+        let socket = self.insert(Entry::Stream(stream), interest)?;
+        if !under_way {
+            self.queued.push(Event::Connected { token, socket, result });
+        }
+        Ok(socket)
+    }
+
+    fn set_token(&mut self, socket: Socket, token: Token) {
+        match self.slots.get_mut(socket) {
+            None => return,
+            Some(Entry::Stream(stream)) => stream.token = token,
+            Some(Entry::Listener(listener)) => listener.token = token,
+        }
+        for event in &mut self.queued {
+            event.rename(socket, token);
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, socket: Socket) {
+        if let Some(Entry::Stream(stream)) = self.slots.get_mut(socket)
+            && !stream.marks.has(Marks::ENDED)
+        {
+            stream.marks.set(Marks::ARMED);
+            stream.enqueue(&mut self.ready, socket);
+        }
+    }
+
+    fn is_armed(&self, socket: Socket) -> bool {
+        self.stream(socket).is_some_and(|stream| stream.marks.has(Marks::ARMED))
+    }
+
+    #[inline]
+    fn write(&mut self, socket: Socket, bytes: &[u8]) -> Flow {
+        self.write_pair(socket, bytes, &[])
+    }
+
+    fn write_pair(&mut self, socket: Socket, head: &[u8], tail: &[u8]) -> Flow {
+        match self.slots.get_mut(socket) {
+            Some(Entry::Stream(stream)) => stream.write(&self.poll, socket, head, tail),
+            Some(Entry::Listener(_)) | None => Flow::Broken,
+        }
+    }
+
+    fn unsent(&self, socket: Socket) -> usize {
+        let backlog = self.stream(socket).and_then(|stream| stream.backlog.as_ref());
+        backlog.map_or(0, |backlog| backlog.len())
+    }
+
+    fn shutdown_write(&mut self, socket: Socket) {
+        if let Some(stream) = self.stream_mut(socket) {
+            match stream.backlog {
+                Some(_) => stream.marks.set(Marks::FINISH),
+                None => stream.finish(),
+            }
+        }
+    }
+
+    fn close(&mut self, socket: Socket) {
+        // The kernel forgets the registration with the last descriptor of the socket. Should
+        // another process hold one (a takeover), its edges name a generation that is over.
+        if self.slots.remove(socket).is_some() {
+            self.purge_queued(socket);
+        }
+    }
+
+    fn wait(
+        &mut self,
+        until: Option<Timestamp>,
+        events: &mut Vec<Event<OwnedFd>>,
+    ) -> io::Result<()> {
+        self.turn += 1;
+        let idle = self.ready.is_empty() && self.queued.is_empty();
+        let waited =
+            if idle && self.waker.fall_asleep() { self.poll.wait(until) } else { self.poll.look() };
+        if self.waker.wake_up() {
+            events.push(Event::Woken);
+        }
+        events.append(&mut self.queued);
+        for n in 0..waited? {
+            let (key, what) = self.poll.report(n);
+            self.notice(key, what, events);
+        }
+        self.serve_reads(events);
+        Ok(())
+    }
+}
+
+impl Stream {
+    #[inline]
+    fn enqueue(&mut self, ready: &mut VecDeque<Socket>, socket: Socket) {
+        let wanted = Marks::READABLE.and(Marks::ARMED);
+        if self.marks.has(wanted) && !self.marks.has(Marks::QUEUED) {
+            self.marks.set(Marks::QUEUED);
+            ready.push_back(socket);
+        }
+    }
+
+    /// Receives once. None if there was nothing after all: then the read stays armed.
+    fn read(&mut self, arena: &mut Arena, room: &Room, socket: Socket) -> Option<Event<OwnedFd>> {
+        self.marks.clear(Marks::QUEUED);
+        let received = receive(self.fd.as_raw_fd(), room);
+        let token = self.token;
+        match received {
+            Ok(0) => {
+                self.marks.clear(Marks::ARMED.and(Marks::READABLE));
+                self.marks.set(Marks::ENDED);
+                Some(Event::Read { token, socket, data: Chunk::empty() })
+            }
+            Ok(len) => {
+                // Edge-triggered: after a short read the next byte makes an edge. The end of
+                // the stream may have made its edge already, so then only a zero is proof.
+                if len < room.len && !self.marks.has(Marks::HANGUP) {
+                    self.marks.clear(Marks::READABLE);
+                }
+                self.marks.clear(Marks::ARMED);
+                // SAFETY: `room` is the latest and the kernel filled `len` bytes of it.
+                let data = unsafe { arena.take(room, len) };
+                Some(Event::Read { token, socket, data })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.marks.clear(Marks::READABLE);
+                None
+            }
+            Err(error) => {
+                self.marks.clear(Marks::ARMED.and(Marks::READABLE));
+                self.marks.set(Marks::ENDED);
+                Some(Event::ReadFailed { token, socket, error })
+            }
+        }
+    }
+
+    fn write(&mut self, poll: &Poll, socket: Socket, head: &[u8], tail: &[u8]) -> Flow {
+        if self.marks.has(Marks::BROKEN) {
+            return Flow::Broken;
+        }
+        if let Some(backlog) = &mut self.backlog {
+            backlog.push(head);
+            backlog.push(tail);
+            return Flow::Blocked;
+        }
+        let mut sent = 0;
+        if !self.marks.has(Marks::CONNECTING) {
+            match send(self.fd.as_raw_fd(), head, tail) {
+                Ok(len) if len == head.len() + tail.len() => return Flow::Sent,
+                Ok(len) => sent = len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.marks.set(Marks::BROKEN);
+                    return Flow::Broken;
+                }
+            }
+        }
+        let mut backlog = Box::new(Backlog::new());
+        backlog.push(head.get(sent..).unwrap_or_default());
+        backlog.push(tail.get(sent.saturating_sub(head.len())..).unwrap_or_default());
+        self.backlog = Some(backlog);
+        if !self.marks.has(Marks::WATCHED) && !self.marks.has(Marks::CONNECTING) {
+            if poll.change(self.fd.as_fd(), Interest::ReadWrite, socket.to_bits()).is_err() {
+                self.marks.set(Marks::BROKEN);
+                return Flow::Broken;
+            }
+            self.marks.set(Marks::WATCHED);
+        }
+        Flow::Blocked
+    }
+
+    /// Sends what was left over, now that there is room, and reports when it is gone.
+    fn flush(&mut self, poll: &Poll, socket: Socket, events: &mut Vec<Event<OwnedFd>>) {
+        let Some(backlog) = &mut self.backlog else { return };
+        if self.marks.has(Marks::BROKEN) || self.marks.has(Marks::CONNECTING) {
+            return;
+        }
+        let token = self.token;
+        match send(self.fd.as_raw_fd(), backlog.bytes(), &[]) {
+            Ok(len) if len == backlog.len() => {
+                self.backlog = None;
+                self.stop_watching(poll, socket);
+                if self.marks.has(Marks::FINISH) {
+                    self.finish();
+                }
+                events.push(Event::Written { token, socket, result: Ok(()) });
+            }
+            Ok(len) => backlog.advance(len),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                self.marks.set(Marks::BROKEN);
+                events.push(Event::Written { token, socket, result: Err(error) });
+            }
+        }
+    }
+
+    /// A TCP socket stays registered for `EPOLLOUT` once it blocked: it makes no edge unless it
+    /// blocks again. A Unix socket makes one whenever the peer reads.
+    fn stop_watching(&mut self, poll: &Poll, socket: Socket) {
+        if self.marks.has(Marks::WATCHED)
+            && !socket::is_tcp(&self.fd)
+            && poll.change(self.fd.as_fd(), Interest::Read, socket.to_bits()).is_ok()
+        {
+            self.marks.clear(Marks::WATCHED);
+        }
+    }
+
+    fn finish_connect(
+        &mut self,
+        poll: &Poll,
+        socket: Socket,
+        what: u32,
+        events: &mut Vec<Event<OwnedFd>>,
+    ) {
+        if what & (poll::WRITABLE | poll::HANGUP) == 0 {
+            return;
+        }
+        self.marks.clear(Marks::CONNECTING);
+        let result = socket::take_error(&self.fd);
+        if result.is_err() {
+            self.marks.set(Marks::BROKEN.and(Marks::ENDED));
+        } else {
+            self.marks.set(Marks::WATCHED);
+            if self.backlog.is_none()
+                && poll.change(self.fd.as_fd(), Interest::Read, socket.to_bits()).is_ok()
+            {
+                self.marks.clear(Marks::WATCHED);
+            }
+        }
+        events.push(Event::Connected { token: self.token, socket, result });
+    }
+
+    fn finish(&mut self) {
+        self.marks.clear(Marks::FINISH);
+        if SockRef::from(&self.fd).shutdown(std::net::Shutdown::Write).is_err() {
+            // Not connected any more: the read side tells how.
+            self.marks.set(Marks::BROKEN);
+        }
+    }
+}
+
+impl Listener {
+    /// Accepts a batch; an error is ours, not a caller's.
+    fn accept(&mut self, turn: u64, events: &mut Vec<Event<OwnedFd>>) -> io::Result<()> {
+        for _ in 0..self.batch {
+            match accept(&self.fd, self.local) {
+                Ok((handle, peer, local)) => {
+                    let token = self.token;
+                    events.push(Event::Accepted { token, handle, peer, local });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.batch = 1;
+                    return Ok(());
+                }
+                // The caller hung up while it waited in line, or its network did.
+                Err(error) if is_callers(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let consecutive = self.full_turn + 1 == turn;
+        self.batch = if consecutive { (self.batch * 2).min(ACCEPT_MAX) } else { 1 };
+        self.full_turn = turn;
+        Ok(())
+    }
+}
+
+/// Whether an accept failed for reasons of the one connection it would have returned.
+fn is_callers(error: &io::Error) -> bool {
+    let codes = [
+        libc::ECONNABORTED,
+        libc::EINTR,
+        libc::EPROTO,
+        libc::EPERM,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENONET,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::ETIMEDOUT,
+    ];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+fn accept(listener: &OwnedFd, local: Local) -> io::Result<(OwnedFd, Peer, Peer)> {
+    let fd = listener.as_raw_fd();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: `try_init` passes valid storage and its length; the call fills both.
+    let accepted = unsafe {
+        SockAddr::try_init(|storage, len| match libc::accept4(fd, storage.cast(), len, flags) {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: a fresh descriptor that nobody else knows.
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        })
+    };
+    let (handle, from) = accepted?;
+    let (peer, local) = socket::peers(&handle, &from, local)?;
+    Ok((handle, peer, local))
+}
+
+#[inline]
+fn receive(fd: RawFd, room: &Room) -> io::Result<usize> {
+    loop {
+        // SAFETY: the room is writable for its length and nobody else uses it.
+        let len =
+            unsafe { libc::recv(fd, room.start.as_ptr().cast(), room.len, libc::MSG_DONTWAIT) };
+        match usize::try_from(len) {
+            Ok(len) => return Ok(len),
+            Err(_) => retry_interrupted()?,
+        }
+    }
+}
+
+#[inline]
+fn send(fd: RawFd, head: &[u8], tail: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    loop {
+        let len = if tail.is_empty() {
+            // SAFETY: `head` is readable for its length.
+            unsafe { libc::send(fd, head.as_ptr().cast(), head.len(), flags) }
+        } else {
+            let part = |bytes: &[u8]| libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            let mut parts = [part(head), part(tail)];
+            let mut message = MaybeUninit::<libc::msghdr>::zeroed();
+            // SAFETY: all zeroes is a valid message; its parts are readable, and sending
+            // writes to none of them.
+            unsafe {
+                let message = message.assume_init_mut();
+                message.msg_iov = parts.as_mut_ptr();
+                message.msg_iovlen = 2;
+                libc::sendmsg(fd, message, flags)
+            }
+        };
+        match usize::try_from(len) {
+            Ok(len) => return Ok(len),
+            Err(_) => retry_interrupted()?,
+        }
+    }
+}
+
+fn retry_interrupted() -> io::Result<()> {
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests;
