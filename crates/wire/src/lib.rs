@@ -27,6 +27,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod auth;
 pub mod backend;
 pub mod cursor;
 pub mod encode;
@@ -36,6 +37,7 @@ pub mod frontend;
 pub mod list;
 pub mod session;
 pub mod sqlstate;
+pub mod startup;
 pub mod tag;
 
 pub use backend::{ErrorFields, Notice, Status};

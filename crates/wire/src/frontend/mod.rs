@@ -15,6 +15,7 @@ mod simple;
 
 pub use bind::{Bind, bind, bind_text};
 pub use copy::{CopyFail, copy_data, copy_done, copy_fail};
+pub(crate) use first::{CANCEL_CODE, GSS_CODE, SSL_CODE};
 pub use first::{PROTOCOL_3_0, cancel_request, gss_request, ssl_request, startup, startup_version};
 pub use function_call::{FunctionCall, function_call};
 pub use parse::{Parse, parse};
