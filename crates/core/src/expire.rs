@@ -33,7 +33,6 @@ impl PoolCore {
         if now < self.next {
             return;
         }
-        self.next = Timestamp::MAX;
         self.refuse_late_waiters(now);
         self.close_old(now);
         self.close_unused(now);
@@ -45,6 +44,8 @@ impl PoolCore {
         if is_due(self.probe_at(), now) {
             self.open(now);
         }
+        // Worked out anew: what was armed until here may have been done since.
+        self.next = Timestamp::MAX;
         self.arm(self.waiters.next_deadline());
         self.arm_lifetimes();
         self.arm_idle_timeout();

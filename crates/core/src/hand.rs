@@ -42,7 +42,6 @@ impl PoolCore {
     pub(crate) fn settle(&mut self, now: Timestamp, index: u32, fate: Fate) {
         if let Some(reason) = self.retirement(now, index) {
             self.close_slot(now, index, reason);
-            self.advance(now);
         } else if fate == Fate::Reset {
             self.slots.turn(index, State::Resetting, now);
             self.counters.resets += 1;
@@ -50,6 +49,9 @@ impl PoolCore {
             self.commands.push_back(Command::Reset { conn: self.slots.id(index), lane });
         } else {
             self.offer(now, index);
+        }
+        if !self.waiters.is_empty() {
+            self.advance(now);
         }
     }
 
@@ -258,9 +260,6 @@ impl PoolCore {
         };
         if let Some(id) = next {
             self.grant(now, id, index);
-            if !self.waiters.is_empty() {
-                self.arm_openings(now);
-            }
             return;
         }
         self.slots.turn(index, State::Idle, now);

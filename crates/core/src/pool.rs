@@ -120,7 +120,10 @@ impl PoolCore {
     ) -> Acquire {
         let now = self.tick(now);
         let deadline = deadline.unwrap_or(Timestamp::MAX);
-        self.fill = Fill::Wanted;
+        if self.fill == Fill::Dormant {
+            self.fill = Fill::Wanted;
+            self.arm_openings(now);
+        }
         self.enter(now, Waiter { caller, lane, since: now, deadline, again: false })
     }
 
