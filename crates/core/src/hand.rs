@@ -153,9 +153,8 @@ impl PoolCore {
         self.counters.closed[reason as usize] += 1;
         let lane = self.slots.at(index).home;
         self.commands.push_back(Command::Close { conn: self.slots.id(index), lane, reason });
-        if let Some(at) = self.fill_at() {
-            self.arm(at);
-        }
+        // One less may mean too few, or none at all while callers are being refused.
+        self.arm_openings(now);
     }
 
     /// Returns when one more connection may be opened for a waiter; `None`: not before something

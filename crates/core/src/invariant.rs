@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::pool::{Gate, Keeping, PoolCore};
+use crate::time::Timestamp;
 
 impl PoolCore {
     /// Checks everything that must hold between calls.
@@ -51,16 +52,17 @@ impl PoolCore {
     fn check_nothing_is_late(&self, idle: &[u32]) {
         let unserved = self.is_anyone_unserved();
         let openings = [self.open_at().filter(|_| unserved), self.fill_at(), self.probe_at()];
-        // An opening that may begin is armed for the time of the call, not for the past.
+        // What became due in a call is armed for the time of that call at the latest.
+        let in_time = |at: Timestamp| self.next <= at.max(self.clock);
         for at in openings.into_iter().flatten() {
-            assert!(self.next <= at.max(self.clock), "an opening would be late");
+            assert!(in_time(at), "an opening would be late");
         }
         for index in idle {
-            assert!(self.next <= self.slots.at(*index).expires, "a lifetime would be late");
+            assert!(in_time(self.slots.at(*index).expires), "a lifetime would be late");
         }
         if let Some(at) = self.idle_timeout_at() {
-            assert!(self.next <= at, "an idle timeout would be late");
+            assert!(in_time(at), "an idle timeout would be late");
         }
-        assert!(self.next <= self.waiters.first_deadline(), "a deadline would be late");
+        assert!(in_time(self.waiters.first_deadline()), "a deadline would be late");
     }
 }

@@ -265,7 +265,7 @@ impl Naive {
                 self.conn(number).uses += 1;
                 self.settle(number, fate);
             }
-            _ => {}
+            _ => return,
         }
         self.pump();
     }
@@ -274,8 +274,8 @@ impl Naive {
         if self.conn(number).state == State::InUse {
             self.conn(number).lane = lane;
             self.settle(number, Fate::Reuse);
+            self.pump();
         }
-        self.pump();
     }
 
     pub fn ready(&mut self, number: u64, lane: Lane) {
@@ -326,8 +326,8 @@ impl Naive {
         if self.conn(number).state == State::Opening {
             self.conns.retain(|conn| conn.number != number);
             self.budget = false;
+            self.pump();
         }
-        self.pump();
     }
 
     pub fn budget_available(&mut self) {
@@ -658,8 +658,8 @@ impl Naive {
         self.conn(number).epoch = 0;
         if self.conn(number).state == State::Idle {
             self.close_conn(number, CloseReason::Renewed);
+            self.pump();
         }
-        self.pump();
     }
 
     pub fn evict(&mut self) -> Option<u64> {
