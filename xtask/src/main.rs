@@ -4,6 +4,7 @@
 //! Not here: the fuzz runner (`fuzz/main.rs`), a program of its own because it links what it
 //! attacks.
 
+mod bench;
 mod sim;
 mod tidy;
 mod tree;
@@ -16,6 +17,7 @@ usage: cargo xtask <chore>
   tidy                              what the house style leaves to machines
   fuzz [--seconds N] [--seed N] [TARGET …]   every parser and both session directions
   sim  [--seeds N] [--seed N]       the whole pooler on a simulated network
+  bench [--help]                    side by side with PgBouncer on one PostgreSQL
 ";
 
 fn main() -> ExitCode {
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("fuzz") => fuzz(&rest),
         Some("sim") => sim::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

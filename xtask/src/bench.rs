@@ -1,0 +1,98 @@
+//! `cargo xtask bench`: Headpond and PgBouncer side by side on the same PostgreSQL.
+//!
+//! Invariant: what is compared was measured in the same run, in turns (A B, B A); a figure is a
+//! median of rounds and stands beside its minimum and maximum.
+//! Not here: any claim. The ratios that a release must reach are in `cells.rs`; missing one is shown,
+//! not hidden, and fails nothing.
+
+mod account;
+mod cells;
+mod figures;
+mod idle;
+mod options;
+mod pgbench;
+mod process;
+mod report;
+mod server;
+mod subject;
+
+use cells::{Cell, Work};
+use figures::{Measured, Row, Sample};
+use options::Options;
+use server::Server;
+use subject::Subject;
+
+/// Measures and prints; a complete run writes `docs/benchmarks.md` too.
+pub fn run(arguments: &[String]) -> Result<(), String> {
+    let Some(options) = Options::parse(arguments)? else {
+        print!("{}", options::HELP);
+        return Ok(());
+    };
+    process::raise_file_limit();
+    let server = Server::start()?;
+    let mut rows = Vec::new();
+    for cell in cells::all() {
+        if !options.wants(cell.key) {
+            continue;
+        }
+        let subjects = subject::lineup(&options, &cell);
+        eprintln!("{} …", cell.title);
+        let row = match cell.work {
+            Work::Idle => idle_row(&server, &options, cell, &subjects)?,
+            _ => row(&server, &options, cell, &subjects)?,
+        };
+        eprint!("{}", report::text(&row));
+        rows.push(row);
+    }
+    let measured = Measured { rows, server: server.describe(), subjects: subject::all(&options) };
+    drop(server);
+    println!("{}", report::markdown(&measured, &options));
+    report::keep(&measured, &options)
+}
+
+/// Measures one cell: all its poolers run, and take turns.
+fn row(
+    server: &Server,
+    options: &Options,
+    cell: Cell,
+    subjects: &[Subject],
+) -> Result<Row, String> {
+    let running: Vec<_> =
+        subjects.iter().map(|subject| subject.start(server)).collect::<Result<_, _>>()?;
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
+    // The first transactions open the servers and warm every cache.
+    for pooler in &running {
+        pgbench::run(server, pooler, &cell, 1, None)?;
+    }
+    let rate = match cell.work {
+        Work::Paced => Some(pgbench::half_of_capacity(server, &running[0], &cell)?),
+        _ => None,
+    };
+    for round in 0..options.rounds {
+        let mut order: Vec<usize> = (0..running.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let sample = pgbench::run(server, &running[index], &cell, options.seconds, rate)?;
+            samples[index].push(sample);
+        }
+    }
+    let names = subjects.iter().map(|subject| subject.key);
+    Ok(Row { cell, rate, samples: names.zip(samples).collect() })
+}
+
+/// Measures what idle clients cost; memory is the same in every round, so that one is enough.
+fn idle_row(
+    server: &Server,
+    options: &Options,
+    cell: Cell,
+    subjects: &[Subject],
+) -> Result<Row, String> {
+    let mut samples = Vec::new();
+    for subject in subjects {
+        let pooler = subject.start(server)?;
+        samples.push((subject.key, vec![idle::measure(&pooler, options.quick)?]));
+    }
+    Ok(Row { cell, rate: None, samples })
+}
