@@ -18,6 +18,9 @@ pub(super) use laws::*;
 pub(super) trait World {
     type Engine: Engine;
 
+    /// Whether a wait really waits, for other threads.
+    const WAITS: bool;
+
     /// Returns another engine of this world.
     fn engine(&mut self) -> Self::Engine;
 

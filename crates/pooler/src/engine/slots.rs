@@ -60,6 +60,12 @@ impl<T> Slots<T> {
         self.free.push(socket.index);
         Some(value)
     }
+
+    /// Takes all values out, in order of their slots.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.free.clear();
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.value)
+    }
 }
 
 #[cfg(test)]

@@ -159,10 +159,10 @@ pub(in crate::engine) fn the_end_of_a_stream_is_told_once_after_its_last_byte<W:
 ) {
     let mut engines = two(world);
     let (client, server) = join(world, &mut engines);
-    assert_eq!(engines[0].write(client, &pattern(0, 5_000)), Flow::Sent);
+    assert_eq!(engines[0].write(client, &pattern(0, 3_000)), Flow::Sent);
     assert!(settle(world, &mut engines).is_empty());
     engines[0].close(client);
-    assert_eq!(read_to_end(world, &mut engines, 1, server), Ok(5_000));
+    assert_eq!(read_to_end(world, &mut engines, 1, server), Ok(3_000));
     engines[1].read(server);
     assert!(settle(world, &mut engines).is_empty());
 }
@@ -266,7 +266,7 @@ pub(in crate::engine) fn a_wake_ends_the_wait_before_or_during_it<W: World>(worl
     waker.wake();
     engine.wait(None, &mut events).expect("a wait");
     assert!(matches!(events[..], [Event::Woken]));
-    for _ in 0..200 {
+    for _ in 0..if W::WAITS { 200 } else { 0 } {
         let waker = waker.clone();
         let thread = std::thread::spawn(move || waker.wake());
         events.clear();
@@ -391,7 +391,7 @@ pub(in crate::engine) fn a_paused_listener_accepts_when_it_resumes<W: World>(wor
 }
 
 pub(in crate::engine) fn a_wait_lasts_as_long_as_asked<W: World>(world: &mut W) {
-    let mut engines = vec![world.engine()];
+    let mut engines = [world.engine()];
     for micros in [50, 700, 2_300] {
         let until = engines[0].now() + std::time::Duration::from_micros(micros);
         let mut events = Vec::new();

@@ -13,6 +13,7 @@ struct Tcp;
 
 impl World for Tcp {
     type Engine = Epoll;
+    const WAITS: bool = true;
 
     fn engine(&mut self) -> Epoll {
         Epoll::new().expect("an engine")
