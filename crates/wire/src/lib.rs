@@ -34,7 +34,10 @@ pub mod encode;
 pub mod error;
 pub mod frame;
 pub mod frontend;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod list;
+pub mod login;
 pub mod session;
 pub mod sqlstate;
 pub mod startup;
