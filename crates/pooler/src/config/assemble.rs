@@ -50,18 +50,12 @@ impl Assembly {
         if self.errors.len() >= ERRORS_MAX {
             return;
         }
-        self.errors.push(ConfigError {
-            place,
-            problem,
-            nearest,
-        });
+        self.errors.push(ConfigError { place, problem, nearest });
     }
 
     /// Starts an entry of `[databases]`, `[users]` or `[peers]` from nothing.
     pub(super) fn begin(&mut self, section: Section, name: &str, place: &Place) {
-        self.config
-            .origins
-            .retain(|(of, entry, _), _| *of != section || entry != name);
+        self.config.origins.retain(|(of, entry, _), _| *of != section || entry != name);
         self.begun.remove(&(section, name.to_owned()));
         match section {
             Section::Database if name == FALLBACK => self.config.fallback = None,
@@ -84,20 +78,13 @@ impl Assembly {
             _ if name.is_empty() => Some(Problem::EmptyName),
             _ if name.contains('\0') => {
                 let value = Some(Shown::new(name));
-                Some(Problem::Value {
-                    key: "name",
-                    value,
-                    invalid: Invalid::Nul,
-                })
+                Some(Problem::Value { key: "name", value, invalid: Invalid::Nul })
             }
             Section::Database if name == RESERVED => Some(Problem::ReservedDatabase),
             Section::Peer if peer_id(name).is_none() => Some(Problem::PeerId(Shown::new(name))),
             _ => None,
         };
-        let first = self
-            .begun
-            .insert((section, name.to_owned()), place.clone())
-            .is_none();
+        let first = self.begun.insert((section, name.to_owned()), place.clone()).is_none();
         if let Some(problem) = problem {
             // Said once, however many keys the entry has.
             if first {
@@ -109,32 +96,20 @@ impl Assembly {
         match section {
             Section::Database if name == FALLBACK => {
                 let fallback = &mut self.config.fallback;
-                fallback.get_or_insert_with(|| Database {
-                    name: named(),
-                    ..Database::default()
-                });
+                fallback.get_or_insert_with(|| Database { name: named(), ..Database::default() });
             }
             Section::Database => {
                 let entry = self.config.databases.entry(named());
-                entry.or_insert_with(|| Database {
-                    name: named(),
-                    ..Database::default()
-                });
+                entry.or_insert_with(|| Database { name: named(), ..Database::default() });
             }
             Section::User => {
                 let entry = self.config.users.entry(named());
-                entry.or_insert_with(|| User {
-                    name: named(),
-                    ..User::default()
-                });
+                entry.or_insert_with(|| User { name: named(), ..User::default() });
             }
             Section::Peer => {
                 if let Some(id) = peer_id(name) {
                     let entry = self.peers.entry(id);
-                    entry.or_insert_with(|| PeerEntry {
-                        name: named(),
-                        ..PeerEntry::default()
-                    });
+                    entry.or_insert_with(|| PeerEntry { name: named(), ..PeerEntry::default() });
                 }
             }
             Section::Pooler | Section::Http | Section::Native => {}
@@ -162,14 +137,7 @@ impl Assembly {
         let Some(row) = section.key(key) else {
             let names = section.keys().iter().map(|row| row.name);
             let meant = nearest(key, names).map(str::to_owned);
-            self.error(
-                place,
-                Problem::UnknownKey {
-                    section,
-                    key: Shown::new(key),
-                },
-                meant,
-            );
+            self.error(place, Problem::UnknownKey { section, key: Shown::new(key) }, meant);
             return;
         };
         let expanded = self.expand_home(row, text);
@@ -181,21 +149,11 @@ impl Assembly {
         };
         match done {
             Ok(()) => {
-                self.config
-                    .origins
-                    .insert((section, name.to_owned(), row.name), place);
+                self.config.origins.insert((section, name.to_owned(), row.name), place);
             }
             Err(invalid) => {
                 let value = (!row.is_secret).then(|| Shown::new(text));
-                self.error(
-                    place,
-                    Problem::Value {
-                        key: row.name,
-                        value,
-                        invalid,
-                    },
-                    None,
-                );
+                self.error(place, Problem::Value { key: row.name, value, invalid }, None);
             }
         }
     }
@@ -212,18 +170,13 @@ impl Assembly {
             Section::Pooler => config.global.assign(key, text),
             Section::Http => config.http.assign(key, text),
             Section::Native => config.headpond.assign(key, text),
-            Section::Database if name == FALLBACK => config
-                .fallback
-                .as_mut()
-                .and_then(|entry| entry.assign(key, text)),
-            Section::Database => config
-                .databases
-                .get_mut(name)
-                .and_then(|entry| entry.assign(key, text)),
-            Section::User => config
-                .users
-                .get_mut(name)
-                .and_then(|entry| entry.assign(key, text)),
+            Section::Database if name == FALLBACK => {
+                config.fallback.as_mut().and_then(|entry| entry.assign(key, text))
+            }
+            Section::Database => {
+                config.databases.get_mut(name).and_then(|entry| entry.assign(key, text))
+            }
+            Section::User => config.users.get_mut(name).and_then(|entry| entry.assign(key, text)),
             Section::Peer => peer_id(name)
                 .and_then(|id| self.peers.get_mut(&id))
                 .and_then(|entry| entry.assign(key, text)),
@@ -244,9 +197,7 @@ impl Assembly {
     /// Returns the name of the entry that `name` means whatever the case of its letters.
     pub(super) fn entry_named(&self, section: Section, name: &str) -> Option<String> {
         let found = |mut names: Box<dyn Iterator<Item = &String> + '_>| {
-            names
-                .find(|entry| entry.eq_ignore_ascii_case(name))
-                .cloned()
+            names.find(|entry| entry.eq_ignore_ascii_case(name)).cloned()
         };
         match section {
             Section::Database => found(Box::new(self.config.databases.keys())),
@@ -270,13 +221,10 @@ impl Assembly {
             check::errors(&self.config, &mut self.errors);
         }
         if !self.errors.is_empty() {
-            return Err(ConfigErrors(self.errors));
+            return Err(ConfigErrors::in_order(self.errors));
         }
         check::warnings(&self.config, &mut self.warnings);
-        Ok(Loaded {
-            config: self.config,
-            warnings: self.warnings,
-        })
+        Ok(Loaded { config: self.config, warnings: self.warnings })
     }
 }
 

@@ -47,9 +47,8 @@ impl Changes {
         global.extend(old.http.differing(&new.http));
         global.extend(old.headpond.differing(&new.headpond));
         type Keys = Vec<&'static Key>;
-        let (live, restart): (Keys, Keys) = global
-            .into_iter()
-            .partition(|key| key.changeable == Changeable::Live);
+        let (live, restart): (Keys, Keys) =
+            global.into_iter().partition(|key| key.changeable == Changeable::Live);
         let names = |keys: Keys| keys.into_iter().map(|key| key.name).collect::<Vec<_>>();
         let tls_changed = live.iter().any(|key| key.effect == Effect::Identity);
         Changes {
@@ -86,9 +85,7 @@ fn databases(old: &Config, new: &Config, tls_changed: bool) -> BTreeMap<String, 
         changes.insert(name.to_owned(), change);
     }
     for (name, _) in entries(new) {
-        changes
-            .entry(name.to_owned())
-            .or_insert(DatabaseChange::Added);
+        changes.entry(name.to_owned()).or_insert(DatabaseChange::Added);
     }
     changes
 }
@@ -110,17 +107,10 @@ fn database(before: &Database, after: &Database, tls_changed: bool) -> DatabaseC
     if tls_changed || differing.iter().any(|key| key.effect == Effect::Identity) {
         return DatabaseChange::Connection;
     }
-    if differing.is_empty() {
-        DatabaseChange::Unchanged
-    } else {
-        DatabaseChange::Limits
-    }
+    if differing.is_empty() { DatabaseChange::Unchanged } else { DatabaseChange::Limits }
 }
 
 fn users(old: &Config, new: &Config) -> BTreeSet<String> {
     let names = old.users.keys().chain(new.users.keys());
-    names
-        .filter(|name| old.users.get(*name) != new.users.get(*name))
-        .cloned()
-        .collect()
+    names.filter(|name| old.users.get(*name) != new.users.get(*name)).cloned().collect()
 }

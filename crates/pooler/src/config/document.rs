@@ -10,10 +10,7 @@ use super::table::{Changeable, Key, Section, Status};
 pub fn defaults_markdown() -> String {
     let mut page = String::new();
     for (section, title) in [
-        (
-            Section::Pooler,
-            "`[pgbouncer]`, in headpond.toml `[pooler]`",
-        ),
+        (Section::Pooler, "`[pgbouncer]`, in headpond.toml `[pooler]`"),
         (Section::Database, "`[databases]`"),
         (Section::User, "`[users]`"),
         (Section::Peer, "`[peers]`"),
@@ -47,9 +44,7 @@ fn table(page: &mut String, title: &str, keys: &[Key], has_defaults: bool) {
             Status::Ignored => " (accepted, no effect)",
         };
         let (name, because, means) = (key.name, key.because, key.means);
-        line(format!(
-            "| `{name}` | {default} | {because} | {means}{status} | {change} |"
-        ));
+        line(format!("| `{name}` | {default} | {because} | {means}{status} | {change} |"));
     }
     line(String::new());
 }

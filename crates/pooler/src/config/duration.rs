@@ -74,9 +74,7 @@ fn whole_nanos(digits: &str, unit_nanos: u128) -> Result<u128, Invalid> {
         return Ok(0);
     }
     let number: u128 = digits.parse().map_err(|_| Invalid::TooLarge(MAX_SECONDS))?;
-    number
-        .checked_mul(unit_nanos)
-        .ok_or(Invalid::TooLarge(MAX_SECONDS))
+    number.checked_mul(unit_nanos).ok_or(Invalid::TooLarge(MAX_SECONDS))
 }
 
 /// The fraction to the microsecond, the resolution PgBouncer keeps; smaller parts are dropped.
@@ -132,29 +130,15 @@ mod tests {
             ("-0", Unit::Second, 0),
             ("0.0000019", Unit::Second, 1),
         ] {
-            assert_eq!(
-                parse(text, unit),
-                Ok(Duration::from_micros(micros)),
-                "{text}"
-            );
+            assert_eq!(parse(text, unit), Ok(Duration::from_micros(micros)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in [
-            "",
-            ".",
-            "-1",
-            "1e3",
-            "inf",
-            "nan",
-            "1w",
-            "1.2.3",
-            "--1",
-            "٣",
-            "9".repeat(60).as_str(),
-        ] {
+        for text in
+            ["", ".", "-1", "1e3", "inf", "nan", "1w", "1.2.3", "--1", "٣", "9".repeat(60).as_str()]
+        {
             assert!(parse(text, Unit::Second).is_err(), "{text}");
         }
     }
@@ -164,10 +148,7 @@ mod tests {
         for micros in [0, 1, 10, 999_999, 1_000_000, 1_500_000, 3_600_000_000] {
             let value = Duration::from_micros(micros);
             assert_eq!(parse(&show_seconds(value), Unit::Second), Ok(value));
-            assert_eq!(
-                parse(&show_milliseconds(value), Unit::Millisecond),
-                Ok(value)
-            );
+            assert_eq!(parse(&show_milliseconds(value), Unit::Millisecond), Ok(value));
         }
     }
 }

@@ -30,17 +30,13 @@ impl Config {
     /// Returns when a server goes back to its pool.
     pub fn pool_mode(&self, database: &Database, user: &str) -> PoolMode {
         let of_user = self.user(user).and_then(|user| user.pool_mode);
-        of_user
-            .or(database.pool_mode)
-            .unwrap_or(self.global.pool_mode)
+        of_user.or(database.pool_mode).unwrap_or(self.global.pool_mode)
     }
 
     /// Returns how many servers a pool may have; 0 is unlimited.
     pub fn pool_size(&self, database: &Database, user: &str) -> u32 {
         let of_user = self.user(user).and_then(|user| user.pool_size);
-        of_user
-            .or(database.pool_size)
-            .unwrap_or(self.global.default_pool_size)
+        of_user.or(database.pool_size).unwrap_or(self.global.default_pool_size)
     }
 
     /// Returns how many servers a pool keeps open.
@@ -51,30 +47,22 @@ impl Config {
     /// Returns how many servers a pool may have beyond its size.
     pub fn reserve_pool_size(&self, database: &Database, user: &str) -> u32 {
         let of_user = self.user(user).and_then(|user| user.reserve_pool_size);
-        of_user
-            .or(database.reserve_pool_size)
-            .unwrap_or(self.global.reserve_pool_size)
+        of_user.or(database.reserve_pool_size).unwrap_or(self.global.reserve_pool_size)
     }
 
     /// Returns how old a server may get; zero means a single use.
     pub fn server_lifetime(&self, database: &Database) -> Duration {
-        database
-            .server_lifetime
-            .unwrap_or(self.global.server_lifetime)
+        database.server_lifetime.unwrap_or(self.global.server_lifetime)
     }
 
     /// Returns the cap of servers of a database over all users; 0 is none.
     pub fn max_db_connections(&self, database: &Database) -> u32 {
-        database
-            .max_db_connections
-            .unwrap_or(self.global.max_db_connections)
+        database.max_db_connections.unwrap_or(self.global.max_db_connections)
     }
 
     /// Returns the cap of clients of a database over all users; 0 is none.
     pub fn max_db_client_connections(&self, database: &Database) -> u32 {
-        database
-            .max_db_client_connections
-            .unwrap_or(self.global.max_db_client_connections)
+        database.max_db_client_connections.unwrap_or(self.global.max_db_client_connections)
     }
 
     /// Returns the cap of servers of a user over all databases; 0 is none.
@@ -85,18 +73,14 @@ impl Config {
 
     /// Returns the cap of clients of a user over all databases; 0 is none.
     pub fn max_user_client_connections(&self, user: &str) -> u32 {
-        let of_user = self
-            .user(user)
-            .and_then(|user| user.max_user_client_connections);
+        let of_user = self.user(user).and_then(|user| user.max_user_client_connections);
         of_user.unwrap_or(self.global.max_user_client_connections)
     }
 
     /// Returns how long a client may wait for a server; zero is for ever.
     pub fn query_wait_timeout(&self, database: &Database, user: &str) -> Duration {
         let of_user = self.user(user).and_then(|user| user.query_wait_timeout);
-        of_user
-            .or(database.query_wait_timeout)
-            .unwrap_or(self.global.query_wait_timeout)
+        of_user.or(database.query_wait_timeout).unwrap_or(self.global.query_wait_timeout)
     }
 
     /// Returns how long a query may run; zero is for ever.
@@ -107,9 +91,7 @@ impl Config {
 
     /// Returns how long a transaction may be idle; zero is for ever.
     pub fn idle_transaction_timeout(&self, user: &str) -> Duration {
-        let of_user = self
-            .user(user)
-            .and_then(|user| user.idle_transaction_timeout);
+        let of_user = self.user(user).and_then(|user| user.idle_transaction_timeout);
         of_user.unwrap_or(self.global.idle_transaction_timeout)
     }
 
@@ -127,26 +109,17 @@ impl Config {
 
     /// Returns the login that runs auth_query, if there is one.
     pub fn auth_user<'a>(&'a self, database: &'a Database) -> Option<&'a str> {
-        database
-            .auth_user
-            .as_deref()
-            .or(self.global.auth_user.as_deref())
+        database.auth_user.as_deref().or(self.global.auth_user.as_deref())
     }
 
     /// Returns the entry in which auth_query runs, if it is not the client's own.
     pub fn auth_dbname<'a>(&'a self, database: &'a Database) -> Option<&'a str> {
-        database
-            .auth_dbname
-            .as_deref()
-            .or(self.global.auth_dbname.as_deref())
+        database.auth_dbname.as_deref().or(self.global.auth_dbname.as_deref())
     }
 
     /// Returns the query that finds a user's secret.
     pub fn auth_query<'a>(&'a self, database: &'a Database) -> &'a str {
-        database
-            .auth_query
-            .as_deref()
-            .unwrap_or(&self.global.auth_query)
+        database.auth_query.as_deref().unwrap_or(&self.global.auth_query)
     }
 
     /// Returns where the servers of a database are: its hosts, or the directory of unix
@@ -156,11 +129,7 @@ impl Config {
             return hosts.clone();
         }
         let directory = &self.global.unix_socket_dir;
-        if directory.is_empty() {
-            Vec::new()
-        } else {
-            vec![Host::Unix(directory.clone())]
-        }
+        if directory.is_empty() { Vec::new() } else { vec![Host::Unix(directory.clone())] }
     }
 
     /// Returns how much TLS is asked of the servers of a database.
@@ -185,9 +154,7 @@ impl Config {
 
     /// Returns where a value was written. `name` is the entry, empty for sections without.
     pub fn origin(&self, section: Section, name: &str, key: &'static str) -> &Place {
-        self.origins
-            .get(&(section, name.to_owned(), key))
-            .unwrap_or(&Place::Default)
+        self.origins.get(&(section, name.to_owned(), key)).unwrap_or(&Place::Default)
     }
 
     /// Returns every value that was written somewhere, with its place, for `config show`.
@@ -195,22 +162,20 @@ impl Config {
     pub fn written(
         &self,
     ) -> impl Iterator<Item = (Section, &str, &'static Key, Option<String>, &Place)> {
-        self.origins
-            .iter()
-            .filter_map(|((section, name, key), place)| {
-                let text = match section {
-                    Section::Pooler => self.global.shown(key)?,
-                    Section::Http => self.http.shown(key)?,
-                    Section::Native => self.headpond.shown(key)?,
-                    Section::Database if name == super::database::FALLBACK => {
-                        self.fallback.as_ref()?.shown(key)
-                    }
-                    Section::Database => self.databases.get(name)?.shown(key),
-                    Section::User => self.users.get(name)?.shown(key),
-                    Section::Peer => self.peers.get(&name.parse().ok()?)?.shown(key),
-                };
-                Some((*section, name.as_str(), section.key(key)?, text, place))
-            })
+        self.origins.iter().filter_map(|((section, name, key), place)| {
+            let text = match section {
+                Section::Pooler => self.global.shown(key)?,
+                Section::Http => self.http.shown(key)?,
+                Section::Native => self.headpond.shown(key)?,
+                Section::Database if name == super::database::FALLBACK => {
+                    self.fallback.as_ref()?.shown(key)
+                }
+                Section::Database => self.databases.get(name)?.shown(key),
+                Section::User => self.users.get(name)?.shown(key),
+                Section::Peer => self.peers.get(&name.parse().ok()?)?.shown(key),
+            };
+            Some((*section, name.as_str(), section.key(key)?, text, place))
+        })
     }
 }
 
@@ -218,7 +183,5 @@ fn own_or<'a>(
     own: &'a Option<Option<std::path::PathBuf>>,
     global: &'a Option<std::path::PathBuf>,
 ) -> Option<&'a std::path::Path> {
-    own.as_ref()
-        .and_then(Option::as_deref)
-        .or(global.as_deref())
+    own.as_ref().and_then(Option::as_deref).or(global.as_deref())
 }

@@ -90,15 +90,17 @@ impl Env {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn pairs_for_tests(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.ours.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     pub(super) fn home(&self) -> Option<&str> {
         self.ambient("HOME")
     }
 
     pub(super) fn ambient(&self, name: &str) -> Option<&str> {
-        self.ambient
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.ambient.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// Sets what the variables say.
@@ -118,9 +120,7 @@ impl Env {
             target.set(value, place, assembly);
             return;
         }
-        let secret = path
-            .strip_suffix(FILE)
-            .and_then(|path| Some((path, Target::find(path)?)));
+        let secret = path.strip_suffix(FILE).and_then(|path| Some((path, Target::find(path)?)));
         let Some((path, target)) = secret.filter(|(_, target)| target.may_be_secret()) else {
             let meant = Target::nearest(path).map(|path| format!("{PREFIX}{path}"));
             assembly.error(place, Problem::UnknownVariable, meant);
@@ -175,10 +175,7 @@ impl Target {
         };
         let section = section_named(head)?;
         if !has_entries(section) {
-            return Some(Target::Key(
-                section,
-                section.key(&rest.to_ascii_lowercase())?.name,
-            ));
+            return Some(Target::Key(section, section.key(&rest.to_ascii_lowercase())?.name));
         }
         match rest.rsplit_once(LEVEL) {
             None if rest.is_empty() => None,
@@ -207,6 +204,7 @@ impl Target {
                 let section = section_named(head)?;
                 let (entry, key) = match rest.rsplit_once(LEVEL) {
                     Some((entry, key)) => (format!("{entry}{LEVEL}"), key),
+                    None if rest.is_empty() => return None,
                     None if has_entries(section) => (rest.to_owned(), ""),
                     None => (String::new(), rest),
                 };
@@ -249,9 +247,7 @@ impl Target {
 /// Variables are written in capitals: an entry is the one that exists under any spelling, else
 /// its name is all small letters.
 fn entry_name(section: Section, name: &str, assembly: &Assembly) -> String {
-    assembly
-        .entry_named(section, name)
-        .unwrap_or_else(|| name.to_ascii_lowercase())
+    assembly.entry_named(section, name).unwrap_or_else(|| name.to_ascii_lowercase())
 }
 
 fn section_named(head: &str) -> Option<Section> {

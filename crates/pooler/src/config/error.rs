@@ -37,16 +37,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::File { path, line: 0, .. } => write!(f, "{}", path.display()),
-            Place::File {
-                path,
-                line,
-                column: None,
-            } => write!(f, "{}:{line}", path.display()),
-            Place::File {
-                path,
-                line,
-                column: Some(column),
-            } => {
+            Place::File { path, line, column: None } => write!(f, "{}:{line}", path.display()),
+            Place::File { path, line, column: Some(column) } => {
                 write!(f, "{}:{line}:{column}", path.display())
             }
             Place::Environment(name) => write!(f, "environment {name}"),
@@ -229,11 +221,8 @@ impl Shown {
 
     /// Takes the text over.
     pub fn new(text: &str) -> Self {
-        let mut shown: String = text
-            .chars()
-            .take(Self::LENGTH_MAX)
-            .flat_map(char::escape_debug)
-            .collect();
+        let mut shown: String =
+            text.chars().take(Self::LENGTH_MAX).flat_map(char::escape_debug).collect();
         if text.chars().nth(Self::LENGTH_MAX).is_some() {
             shown.push_str("...");
         }
@@ -278,10 +267,30 @@ fn bad_value(key: &str, value: Option<&Shown>, invalid: Invalid) -> String {
 
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub(super) Vec<ConfigError>);
+pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// Returns the errors in the order they were found.
+    /// Takes the errors over, those of one file in the order of its lines.
+    pub(super) fn in_order(mut errors: Vec<ConfigError>) -> Self {
+        let mut paths: Vec<Arc<PathBuf>> = Vec::new();
+        for error in &errors {
+            if let Place::File { path, .. } = &error.place
+                && !paths.contains(path)
+            {
+                paths.push(path.clone());
+            }
+        }
+        errors.sort_by_key(|error| match &error.place {
+            Place::File { path, line, column } => {
+                let file = paths.iter().position(|known| known == path);
+                (file.unwrap_or(paths.len()), *line, column.unwrap_or(0))
+            }
+            _ => (paths.len(), 0, 0),
+        });
+        Self(errors)
+    }
+
+    /// Returns the errors, those of one file in the order of its lines.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }

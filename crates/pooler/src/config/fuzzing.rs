@@ -7,22 +7,14 @@ use super::assemble::Assembly;
 /// Reads the bytes as pgbouncer.ini; every include finds the same bytes again.
 pub fn ini(bytes: &[u8]) {
     let mut assembly = Assembly::new(Some("home"));
-    super::ini::read(
-        Path::new("fuzz.ini"),
-        &|_| Ok(bytes.to_vec()),
-        &mut assembly,
-    );
+    super::ini::read(Path::new("fuzz.ini"), &|_| Ok(bytes.to_vec()), &mut assembly);
     end(assembly);
 }
 
 /// Reads the bytes as headpond.toml.
 pub fn toml(bytes: &[u8]) {
     let mut assembly = Assembly::new(Some("home"));
-    super::toml::read(
-        Path::new("fuzz.toml"),
-        &|_| Ok(bytes.to_vec()),
-        &mut assembly,
-    );
+    super::toml::read(Path::new("fuzz.toml"), &|_| Ok(bytes.to_vec()), &mut assembly);
     end(assembly);
 }
 

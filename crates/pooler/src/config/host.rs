@@ -35,10 +35,7 @@ impl Host {
         if text.starts_with('/') || text.starts_with('@') {
             return Ok(Host::Unix(text.to_owned()));
         }
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(text);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse() {
             return Ok(Host::Ip(address));
         }
@@ -67,9 +64,7 @@ impl Kind for Hosts {
     const EXPECTS: &'static str = "a comma list of host names, addresses or socket directories";
 
     fn parse(text: &str) -> Result<Vec<Host>, Invalid> {
-        text.split(',')
-            .map(|host| Host::parse(host.trim()))
-            .collect()
+        text.split(',').map(|host| Host::parse(host.trim())).collect()
     }
 
     fn show(value: &Vec<Host>) -> Option<String> {

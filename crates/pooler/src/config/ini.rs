@@ -27,12 +27,7 @@ const SECTIONS: [(&str, Section); 6] = [
 
 /// Reads a file and what it includes.
 pub(super) fn read(path: &Path, read: ReadFile<'_>, assembly: &mut Assembly) {
-    let mut reader = Reader {
-        read,
-        assembly,
-        section: Current::None,
-        files: 0,
-    };
+    let mut reader = Reader { read, assembly, section: Current::None, files: 0 };
     reader.file(path, Place::Start, 0);
 }
 
@@ -61,8 +56,7 @@ impl Reader<'_> {
         self.files += 1;
         if self.files > FILES_MAX {
             if self.files == FILES_MAX + 1 {
-                self.assembly
-                    .error(from, Problem::IncludeCount(FILES_MAX), None);
+                self.assembly.error(from, Problem::IncludeCount(FILES_MAX), None);
             }
             return;
         }
@@ -70,10 +64,7 @@ impl Reader<'_> {
             Ok(bytes) => bytes,
             Err(error) => {
                 let path = path.display().to_string();
-                let problem = Problem::Unreadable {
-                    path,
-                    kind: error.kind(),
-                };
+                let problem = Problem::Unreadable { path, kind: error.kind() };
                 self.assembly.error(from, problem, None);
                 return;
             }
@@ -82,11 +73,7 @@ impl Reader<'_> {
         let path = Arc::new(path.to_path_buf());
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line_number = u32::try_from(number + 1).unwrap_or(u32::MAX);
-            let place = Place::File {
-                path: path.clone(),
-                line: line_number,
-                column: None,
-            };
+            let place = Place::File { path: path.clone(), line: line_number, column: None };
             self.line(line.trim_ascii(), &place, depth);
         }
     }
@@ -95,8 +82,7 @@ impl Reader<'_> {
         // After a section's name the same line may go on with a key.
         while let Some(rest) = line.strip_prefix(b"[") {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else {
-                self.assembly
-                    .error(place.clone(), Problem::SectionEnd, None);
+                self.assembly.error(place.clone(), Problem::SectionEnd, None);
                 self.section = Current::Unknown;
                 return;
             };
@@ -112,11 +98,11 @@ impl Reader<'_> {
             self.assembly.error(place.clone(), Problem::Encoding, None);
             return;
         };
-        if let Some(rest) = line.strip_prefix("%include") {
-            if rest.starts_with([' ', '\t']) {
-                self.include(Path::new(rest.trim()), place, depth);
-                return;
-            }
+        if let Some(rest) = line.strip_prefix("%include")
+            && rest.starts_with([' ', '\t'])
+        {
+            self.include(Path::new(rest.trim()), place, depth);
+            return;
         }
         match key_and_value(line) {
             Ok((key, value)) => self.key(&key, value, place),
@@ -141,8 +127,7 @@ impl Reader<'_> {
         self.section = Current::Unknown;
         let nearest = nearest(name, SECTIONS.iter().map(|(known, _)| *known));
         let problem = Problem::UnknownSection(Shown::new(name));
-        self.assembly
-            .error(place.clone(), problem, nearest.map(str::to_owned));
+        self.assembly.error(place.clone(), problem, nearest.map(str::to_owned));
     }
 
     fn key(&mut self, key: &str, value: &str, place: &Place) {
@@ -193,14 +178,9 @@ pub(super) fn entry(
 
 /// Takes one `key=value` off the front of a connection string.
 fn pair(text: &str) -> Result<(&str, String, &str), ConnectionStringError> {
-    let key_end = text
-        .find(['=', ' ', '\t'])
-        .ok_or(ConnectionStringError::KeyValue)?;
+    let key_end = text.find(['=', ' ', '\t']).ok_or(ConnectionStringError::KeyValue)?;
     let (key, rest) = text.split_at(key_end);
-    let rest = rest
-        .trim_start()
-        .strip_prefix('=')
-        .ok_or(ConnectionStringError::KeyValue)?;
+    let rest = rest.trim_start().strip_prefix('=').ok_or(ConnectionStringError::KeyValue)?;
     if key.is_empty() {
         return Err(ConnectionStringError::KeyValue);
     }
@@ -258,9 +238,6 @@ fn key_and_value(line: &str) -> Result<(String, &str), Problem> {
     if key.is_empty() {
         return Err(Problem::Line);
     }
-    let rest = rest
-        .trim_start_matches([' ', '\t'])
-        .strip_prefix('=')
-        .ok_or(Problem::Line)?;
+    let rest = rest.trim_start_matches([' ', '\t']).strip_prefix('=').ok_or(Problem::Line)?;
     Ok((key, rest.trim_start_matches([' ', '\t'])))
 }

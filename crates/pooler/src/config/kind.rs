@@ -159,9 +159,7 @@ impl Kind for Bytes {
     const EXPECTS: &'static str = "a number of bytes such as 67108864 or 64MiB";
 
     fn parse(text: &str) -> Result<u64, Invalid> {
-        let split = text
-            .find(|c: char| c.is_ascii_alphabetic() && c != 'x')
-            .unwrap_or(text.len());
+        let split = text.find(|c: char| c.is_ascii_alphabetic() && c != 'x').unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let unit: u64 = match unit {
             "" | "B" => 1,
@@ -174,9 +172,7 @@ impl Kind for Bytes {
             _ => return Err(Invalid::Expected(Self::EXPECTS)),
         };
         let number = whole(number.trim_end())?;
-        let bytes = number
-            .checked_mul(unit)
-            .ok_or(Invalid::TooLarge(i64::MAX.unsigned_abs()))?;
+        let bytes = number.checked_mul(unit).ok_or(Invalid::TooLarge(i64::MAX.unsigned_abs()))?;
         if bytes > i64::MAX.unsigned_abs() {
             return Err(Invalid::TooLarge(i64::MAX.unsigned_abs()));
         }
@@ -383,9 +379,7 @@ impl Names {
 
     /// Returns true if `name` is in the list, whatever the case of its ASCII letters.
     pub fn contains_ignoring_case(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .any(|listed| listed.eq_ignore_ascii_case(name))
+        self.names.iter().any(|listed| listed.eq_ignore_ascii_case(name))
     }
 
     /// Returns true if the list names nothing.
@@ -405,14 +399,8 @@ impl Kind for Names {
     const EXPECTS: &'static str = "a comma list of names";
 
     fn parse(text: &str) -> Result<Names, Invalid> {
-        let names = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        Ok(Names {
-            text: text.to_owned(),
-            names: names.map(str::to_owned).collect(),
-        })
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Ok(Names { text: text.to_owned(), names: names.map(str::to_owned).collect() })
     }
 
     fn show(value: &Names) -> Option<String> {
@@ -463,9 +451,7 @@ impl Kind for Listen {
         if text.is_empty() {
             return Ok(None);
         }
-        text.parse()
-            .map(Some)
-            .map_err(|_| Invalid::Expected(Self::EXPECTS))
+        text.parse().map(Some).map_err(|_| Invalid::Expected(Self::EXPECTS))
     }
 
     fn show(value: &Option<SocketAddr>) -> Option<String> {

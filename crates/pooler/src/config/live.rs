@@ -46,18 +46,12 @@ pub enum SetError {
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|name| format!(" (did you mean '{name}'?)"))
-        .unwrap_or_default()
+    nearest.as_ref().map(|name| format!(" (did you mean '{name}'?)")).unwrap_or_default()
 }
 
 /// The sections that SHOW CONFIG lists and SET reaches, and what stands before their keys.
-const SECTIONS: [(Section, &str); 3] = [
-    (Section::Pooler, ""),
-    (Section::Http, "http."),
-    (Section::Native, "headpond."),
-];
+const SECTIONS: [(Section, &str); 3] =
+    [(Section::Pooler, ""), (Section::Http, "http."), (Section::Native, "headpond.")];
 
 impl Config {
     /// Returns the rows of SHOW CONFIG in the order of their keys.
@@ -100,10 +94,7 @@ impl Config {
         let Some((section, row)) = found else {
             let names = SECTIONS.iter().flat_map(|(section, _)| section.keys());
             let nearest = nearest(key, names.map(|row| row.name)).map(str::to_owned);
-            return Err(SetError::Unknown {
-                key: Shown::new(key),
-                nearest,
-            });
+            return Err(SetError::Unknown { key: Shown::new(key), nearest });
         };
         if row.changeable == Changeable::Restart {
             return Err(SetError::NotChangeable(row.name));
@@ -115,12 +106,8 @@ impl Config {
             _ => self.global.assign(row.name, value),
         };
         let done = done.expect("the key has a row: it was found above");
-        done.map_err(|invalid| SetError::Value {
-            key: row.name,
-            invalid,
-        })?;
-        self.origins
-            .insert((section, String::new(), row.name), Place::Console);
+        done.map_err(|invalid| SetError::Value { key: row.name, invalid })?;
+        self.origins.insert((section, String::new(), row.name), Place::Console);
         Ok(())
     }
 }

@@ -60,13 +60,9 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (from, to, edits) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("", "ab", 2),
-            ("ab", "ba", 1),
-            ("kitten", "sitting", 3),
-        ] {
+        for (from, to, edits) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("ab", "ba", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(distance(from, to), edits, "{from} {to}");
         }
     }

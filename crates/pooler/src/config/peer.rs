@@ -30,12 +30,7 @@ impl Peer {
     /// Returns the peer an entry describes, or `None` if it names no host.
     pub(super) fn from_entry(id: u16, entry: &PeerEntry) -> Option<Peer> {
         let host = entry.host.clone()?;
-        Some(Peer {
-            id,
-            host,
-            port: entry.port.unwrap_or(6432),
-            pool_size: entry.pool_size,
-        })
+        Some(Peer { id, host, port: entry.port.unwrap_or(6432), pool_size: entry.pool_size })
     }
 
     /// Returns the text of one key.

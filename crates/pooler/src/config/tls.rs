@@ -56,12 +56,7 @@ impl Protocols {
 
 impl Default for Protocols {
     fn default() -> Self {
-        Self {
-            text: "secure".to_owned(),
-            tls12: true,
-            tls13: true,
-            outdated: false,
-        }
+        Self { text: "secure".to_owned(), tls12: true, tls13: true, outdated: false }
     }
 }
 
@@ -76,17 +71,9 @@ impl Kind for Protocols {
     const EXPECTS: &'static str = "secure, all, legacy, or a comma list of tlsv1.2 and tlsv1.3";
 
     fn parse(text: &str) -> Result<Protocols, Invalid> {
-        let mut value = Protocols {
-            text: text.to_owned(),
-            tls12: false,
-            tls13: false,
-            outdated: false,
-        };
-        for word in text
-            .split([',', ':'])
-            .map(str::trim)
-            .filter(|word| !word.is_empty())
-        {
+        let mut value =
+            Protocols { text: text.to_owned(), tls12: false, tls13: false, outdated: false };
+        for word in text.split([',', ':']).map(str::trim).filter(|word| !word.is_empty()) {
             let (allowed, name) = match word.strip_prefix('!') {
                 Some(name) => (false, name),
                 None => (true, word),
@@ -131,11 +118,7 @@ mod tests {
         ] {
             let value = Protocols::parse(text).expect(text);
             assert_eq!(
-                (
-                    value.allows_tls12(),
-                    value.allows_tls13(),
-                    value.names_outdated()
-                ),
+                (value.allows_tls12(), value.allows_tls13(), value.names_outdated()),
                 (tls12, tls13, outdated),
                 "{text}"
             );

@@ -43,10 +43,7 @@ pub(super) fn read(path: &Path, read: ReadFile<'_>, assembly: &mut Assembly) {
         Ok(bytes) => bytes,
         Err(error) => {
             let path = path.display().to_string();
-            let problem = Problem::Unreadable {
-                path,
-                kind: error.kind(),
-            };
+            let problem = Problem::Unreadable { path, kind: error.kind() };
             assembly.error(Place::Start, problem, None);
             return;
         }
@@ -62,11 +59,7 @@ pub(super) fn read(path: &Path, read: ReadFile<'_>, assembly: &mut Assembly) {
             return;
         }
     };
-    let mut reader = Reader {
-        text,
-        path,
-        assembly,
-    };
+    let mut reader = Reader { text, path, assembly };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let place = reader.place(error.span().unwrap_or(0..0));
@@ -178,11 +171,7 @@ impl Reader<'_> {
             match text(value.get_ref(), takes_flag, takes_list) {
                 // A misspelt key is reported where the key stands, a wrong value where it stands.
                 Some(text) => {
-                    let span = if row.is_some() {
-                        value.span()
-                    } else {
-                        key.span()
-                    };
+                    let span = if row.is_some() { value.span() } else { key.span() };
                     let place = self.place(span);
                     self.assembly.set(section, name, key_name, &text, place);
                 }
@@ -197,11 +186,7 @@ impl Reader<'_> {
     fn wrong_type(&mut self, key: &str, expected: &'static str, value: &Value<'_>) {
         let found = value.get_ref().type_str();
         let place = self.place(value.span());
-        let problem = Problem::TomlType {
-            key: Shown::new(key),
-            expected,
-            found,
-        };
+        let problem = Problem::TomlType { key: Shown::new(key), expected, found };
         self.assembly.error(place, problem, None);
     }
 }
@@ -220,18 +205,12 @@ fn text(value: &DeValue<'_>, takes_flag: bool, takes_list: bool) -> Option<Strin
             }
             let digits = digits.trim_start_matches(['0', 'x', 'o', 'b']).to_owned();
             let digits = if digits.is_empty() { "0" } else { &digits };
-            Some(
-                u64::from_str_radix(digits, number.radix())
-                    .ok()?
-                    .to_string(),
-            )
+            Some(u64::from_str_radix(digits, number.radix()).ok()?.to_string())
         }
         DeValue::Float(number) => Some(number.as_str().replace('_', "")),
         DeValue::Boolean(flag) if takes_flag => Some(u8::from(*flag).to_string()),
         DeValue::Array(values) if takes_list => {
-            let texts = values
-                .iter()
-                .map(|value| text(value.get_ref(), false, false));
+            let texts = values.iter().map(|value| text(value.get_ref(), false, false));
             Some(texts.collect::<Option<Vec<String>>>()?.join(","))
         }
         DeValue::Boolean(_) | DeValue::Array(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
@@ -244,9 +223,5 @@ fn place_in(text: &str, path: &Arc<std::path::PathBuf>, offset: usize) -> Place 
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
     let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
-    Place::File {
-        path: path.clone(),
-        line: count(line),
-        column: Some(count(column)),
-    }
+    Place::File { path: path.clone(), line: count(line), column: Some(count(column)) }
 }

@@ -83,8 +83,7 @@ pub fn is_url(text: &str) -> bool {
 }
 
 fn rest_of(text: &str) -> Option<&str> {
-    text.strip_prefix("postgres://")
-        .or_else(|| text.strip_prefix("postgresql://"))
+    text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"))
 }
 
 /// Sets the keys of the entry `name` from a URL.
@@ -125,34 +124,23 @@ pub(super) fn start(text: &str, env: &Env, assembly: &mut Assembly) {
     let place = Place::Url;
     let entries = parse(text).and_then(|mut pairs| {
         if !pairs.iter().any(|(key, _)| *key == "user") {
-            let user = env
-                .ambient("PGUSER")
-                .or(env.ambient("USER"))
-                .ok_or(UrlError::NoUser)?;
+            let user = env.ambient("PGUSER").or(env.ambient("USER")).ok_or(UrlError::NoUser)?;
             pairs.push(("user", user.to_owned()));
         }
-        if let Some(password) = env.ambient("PGPASSWORD") {
-            if !pairs.iter().any(|(key, _)| *key == "password") {
-                pairs.push(("password", password.to_owned()));
-            }
+        if let Some(password) = env.ambient("PGPASSWORD")
+            && !pairs.iter().any(|(key, _)| *key == "password")
+        {
+            pairs.push(("password", password.to_owned()));
         }
         // As in libpq, the database is named after the user if nothing else names it.
-        let user = pairs
-            .iter()
-            .find(|(key, _)| *key == "user")
-            .map(|(_, user)| user.clone());
-        let name = database_of(&pairs)
-            .ok()
-            .or(user)
-            .ok_or(UrlError::NoDatabase)?;
+        let user = pairs.iter().find(|(key, _)| *key == "user").map(|(_, user)| user.clone());
+        let name = database_of(&pairs).ok().or(user).ok_or(UrlError::NoDatabase)?;
         Ok((name, pairs))
     });
     match entries {
         Ok((name, pairs)) => {
             for entry in [name.as_str(), super::database::FALLBACK] {
-                let kept = pairs
-                    .iter()
-                    .filter(|(key, _)| entry == name || *key != "dbname");
+                let kept = pairs.iter().filter(|(key, _)| entry == name || *key != "dbname");
                 for (key, value) in kept {
                     assembly.set(Section::Database, entry, key, value, place.clone());
                 }
@@ -171,10 +159,7 @@ fn report(error: UrlError, place: &Place, assembly: &mut Assembly) {
 }
 
 fn database_of(pairs: &[(&'static str, String)]) -> Result<String, UrlError> {
-    let name = pairs
-        .iter()
-        .rfind(|(key, _)| *key == "dbname")
-        .map(|(_, name)| name.clone());
+    let name = pairs.iter().rfind(|(key, _)| *key == "dbname").map(|(_, name)| name.clone());
     name.ok_or(UrlError::NoDatabase)
 }
 
@@ -191,11 +176,7 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>, UrlError> {
                 None => (credentials, None),
             };
             push(&mut pairs, "user", decode(user)?);
-            push(
-                &mut pairs,
-                "password",
-                decode(password.unwrap_or_default())?,
-            );
+            push(&mut pairs, "password", decode(password.unwrap_or_default())?);
             hosts
         }
         None => authority,
@@ -219,10 +200,7 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>, UrlError> {
         }
         let Some((_, key)) = OPTIONS.iter().find(|(option, _)| *option == name) else {
             let meant = nearest(&name, OPTIONS.iter().map(|(option, _)| *option));
-            return Err(UrlError::Option(
-                Shown::new(&name),
-                meant.map(str::to_owned),
-            ));
+            return Err(UrlError::Option(Shown::new(&name), meant.map(str::to_owned)));
         };
         pairs.push((key, value));
     }
@@ -243,14 +221,7 @@ fn hosts_and_port(text: &str) -> Result<(String, Option<String>), UrlError> {
         let (host, port) = match part.strip_prefix('[') {
             Some(rest) => {
                 let (address, after) = rest.split_once(']').ok_or(UrlError::Bracket)?;
-                (
-                    address,
-                    if after.is_empty() {
-                        None
-                    } else {
-                        after.strip_prefix(':')
-                    },
-                )
+                (address, if after.is_empty() { None } else { after.strip_prefix(':') })
             }
             None => match part.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
@@ -281,9 +252,7 @@ fn decode(text: &str) -> Result<String, UrlError> {
         }
         let mut digit = || char::from(rest.next()?).to_digit(16);
         let (high, low) = (digit(), digit());
-        let value = high
-            .zip(low)
-            .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        let value = high.zip(low).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
         bytes.push(value.ok_or(UrlError::Percent)?);
     }
     String::from_utf8(bytes).map_err(|_| UrlError::Percent)

@@ -31,11 +31,7 @@ fn every_default_reads_and_shows_as_it_is_written() {
         ("tcp_user_timeout", Some("0")),
         ("http.listen", Some("127.0.0.1:6433")),
     ] {
-        let row = config
-            .rows()
-            .into_iter()
-            .find(|row| row.key == key)
-            .expect(key);
+        let row = config.rows().into_iter().find(|row| row.key == key).expect(key);
         assert_eq!(row.value.as_deref(), default, "{key}");
     }
 }
@@ -46,20 +42,12 @@ fn a_key_is_listed_once_in_its_section() {
         let names: BTreeSet<&str> = section.keys().iter().map(|key| key.name).collect();
         assert_eq!(names.len(), section.keys().len(), "{section:?}");
     }
-    assert_eq!(
-        Section::Pooler.keys().len(),
-        101,
-        "PgBouncer's development tree has 101 keys"
-    );
+    assert_eq!(Section::Pooler.keys().len(), 101, "PgBouncer's development tree has 101 keys");
 }
 
 #[test]
 fn rows_come_in_the_order_of_their_keys() {
-    let keys: Vec<String> = Config::default()
-        .rows()
-        .into_iter()
-        .map(|row| row.key)
-        .collect();
+    let keys: Vec<String> = Config::default().rows().into_iter().map(|row| row.key).collect();
     assert!(keys.is_sorted());
 }
 
@@ -67,21 +55,9 @@ fn rows_come_in_the_order_of_their_keys() {
 fn every_key_is_documented_with_its_because() {
     let page = document::defaults_markdown();
     for key in SECTIONS.iter().flat_map(|section| section.keys()) {
-        assert!(
-            page.contains(&format!("| `{}` |", key.name)),
-            "{}",
-            key.name
-        );
-        assert!(
-            !key.because.is_empty() && !key.because.ends_with('.'),
-            "{}",
-            key.name
-        );
-        assert!(
-            !key.means.is_empty() && !key.means.ends_with('.'),
-            "{}",
-            key.name
-        );
+        assert!(page.contains(&format!("| `{}` |", key.name)), "{}", key.name);
+        assert!(!key.because.is_empty() && !key.because.ends_with('.'), "{}", key.name);
+        assert!(!key.means.is_empty() && !key.means.ends_with('.'), "{}", key.name);
     }
 }
 
@@ -104,48 +80,26 @@ fn what_show_prints_set_reads() {
 fn a_failed_set_changes_nothing() {
     let mut config = Config::default();
     assert_eq!(
-        config
-            .set("default_pool_size", "many")
-            .expect_err("no number")
-            .to_string(),
+        config.set("default_pool_size", "many").expect_err("no number").to_string(),
         "invalid value for default_pool_size: expected a whole number"
     );
     assert_eq!(
-        config
-            .set("pool_mod", "session")
-            .expect_err("no key")
-            .to_string(),
+        config.set("pool_mod", "session").expect_err("no key").to_string(),
         "unknown parameter: pool_mod (did you mean 'pool_mode'?)"
     );
-    assert_eq!(
-        config.set("listen_port", "1"),
-        Err(SetError::NotChangeable("listen_port"))
-    );
+    assert_eq!(config.set("listen_port", "1"), Err(SetError::NotChangeable("listen_port")));
     assert_eq!(config.global, Global::default());
-    assert_eq!(
-        *config.origin(Section::Pooler, "", "default_pool_size"),
-        Place::Default
-    );
+    assert_eq!(*config.origin(Section::Pooler, "", "default_pool_size"), Place::Default);
 }
 
 #[test]
 fn a_set_is_seen_and_remembered_as_from_the_console() {
     let mut config = Config::default();
     config.set("pool_mode", "TRANSACTION").expect("valid");
-    config
-        .set("drain_timeout", "500ms")
-        .expect("ours, without its prefix");
-    config
-        .set("headpond.on_failing", "hold")
-        .expect("ours, with its prefix");
+    config.set("drain_timeout", "500ms").expect("ours, without its prefix");
+    config.set("headpond.on_failing", "hold").expect("ours, with its prefix");
     assert_eq!(config.global.pool_mode, PoolMode::Transaction);
-    assert_eq!(
-        config.headpond.drain_timeout,
-        std::time::Duration::from_millis(500)
-    );
+    assert_eq!(config.headpond.drain_timeout, std::time::Duration::from_millis(500));
     assert_eq!(config.headpond.on_failing, OnFailing::Hold);
-    assert_eq!(
-        *config.origin(Section::Pooler, "", "pool_mode"),
-        Place::Console
-    );
+    assert_eq!(*config.origin(Section::Pooler, "", "pool_mode"), Place::Console);
 }
