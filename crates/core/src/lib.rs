@@ -21,6 +21,8 @@ mod connect;
 mod control;
 mod counters;
 mod expire;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hand;
 mod idle;
 mod invariant;
