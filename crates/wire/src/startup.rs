@@ -442,14 +442,9 @@ mod tests {
 
     #[test]
     fn as_many_parameters_as_fit_are_read() {
-        let names: Vec<Vec<u8>> =
-            (0..2000u32).map(|n| alloc::format!("{n}").into_bytes()).collect();
+        let names: Vec<_> = (0..1500u32).map(|n| alloc::format!("{n}").into_bytes()).collect();
         let params: Vec<(&[u8], &[u8])> = names.iter().map(|n| (&n[..], &b""[..])).collect();
-        let mut out = Vec::new();
-        frontend::startup(&mut out, &params);
-        assert!(
-            matches!(parse_first(&out), Ok(Some((_, First::Startup(s)))) if s.params.len() == 1500)
-        );
+        assert_eq!(login(&params).params.len(), 1500);
     }
 
     #[test]

@@ -435,3 +435,7 @@ impl fmt::Debug for Ask {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

@@ -390,3 +390,7 @@ impl fmt::Debug for Welcome {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -12,3 +12,7 @@ pub use connect::{Connect, ConnectSpec, Credential, Progress, TlsAnswer, Welcome
 
 /// The most bytes a login message may hold, as in PostgreSQL.
 pub const LOGIN_BODY_MAX: u32 = 65_535;
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;
