@@ -1,0 +1,443 @@
+//! Parse, Bind, Describe and Close of statements that are followed from server to server.
+//!
+//! Invariant: when a message that uses a statement reaches a server, that server has been sent
+//! the statement before, in the same stream; what the server then fails or skips is taken back.
+//! Where a decision would depend on an earlier batch whose outcome is open, the client waits.
+//! Not here: who keeps what (`names.rs`, `cache.rs`, `unnamed.rs`).
+//!
+//! Closing the statement that was used the longest time ago is safe even when replies to messages
+//! that use it are still owed: the Close comes after them in the stream, and a portal outlives its
+//! statement.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::cache::View;
+use super::client::{ClientState, Verdict, drop_unless};
+use super::head::{self, BindNames, Found};
+use super::pipeline::{Action, Certainty, Change, Kind, Owed, Undo};
+use super::reply;
+use super::server::ServerState;
+use super::statement::{PREFIX, Statement, stage_parse};
+use super::unnamed::{Owner, Unnamed};
+use super::{Context, Course, Step, Violation};
+use crate::backend::Status;
+use crate::encode;
+use crate::error::ProtocolError;
+use crate::frame::{HEADER_LEN, Header};
+use crate::frontend::{self, Target};
+use crate::tag::FrontendTag;
+
+/// What a name in a Bind or Describe stands for.
+enum Meaning<'a> {
+    /// The unnamed statement of the server itself.
+    Unnamed,
+    /// A statement that clients share.
+    Known(&'a Arc<Statement>),
+    /// Nothing that the client prepared: the server is to say so.
+    Unknown,
+}
+
+/// Decides on one message.
+pub(super) fn request(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    tag: FrontendTag,
+    header: Header,
+    rest: &[u8],
+    course: Course,
+    cx: &mut Context<'_>,
+) -> Result<Verdict, Violation> {
+    match tag {
+        FrontendTag::Parse => parse(c, s, header, rest, course, cx),
+        FrontendTag::Bind => match head::bind(header, rest)? {
+            Found::Need(bytes) => Ok(Verdict::Stop(Step::NeedInput(bytes))),
+            Found::Here(names) => Ok(bind(c, s, header, &names, course, cx)),
+        },
+        _ => match head::target(header, rest, tag)? {
+            Found::Need(bytes) => Ok(Verdict::Stop(Step::NeedInput(bytes))),
+            Found::Here((target, name)) if tag == FrontendTag::Describe => {
+                Ok(describe(c, s, header, target, name, course, cx))
+            }
+            Found::Here((target, name)) => Ok(close(c, s, target, name, course, cx)),
+        },
+    }
+}
+
+fn parse(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    header: Header,
+    rest: &[u8],
+    course: Course,
+    cx: &mut Context<'_>,
+) -> Result<Verdict, Violation> {
+    let name = match head::parse(header, rest)? {
+        Found::Need(bytes) => return Ok(Verdict::Stop(Step::NeedInput(bytes))),
+        Found::Here(name) => name,
+    };
+    let total = header.total();
+    let fits = u32::try_from(total).is_ok_and(|len| len <= cx.settings.statement_bytes_max);
+    if name.is_empty() && !fits {
+        let serial = c.prepared_mut().unnamed.pass();
+        return Ok(unnamed_parse(s, serial));
+    }
+    if !fits {
+        let max = cx.settings.statement_bytes_max;
+        return Err(ProtocolError::StatementTooLong { len: header.len, max }.into());
+    }
+    let Some(body) = rest.get(HEADER_LEN..total) else {
+        return Ok(Verdict::Stop(Step::NeedInput(total)));
+    };
+    let text = body.get(name.len().saturating_add(1)..).unwrap_or_default();
+    if name.is_empty() && !cx.settings.share_unnamed {
+        let serial = c.prepared_mut().unnamed.keep(text);
+        return Ok(unnamed_parse(s, serial));
+    }
+    if course == Course::Forwarding {
+        return Ok(Verdict::Break);
+    }
+    frontend::Parse::read(body).map_err(|_| ProtocolError::Broken(FrontendTag::Parse))?;
+    if name.is_empty() {
+        return Ok(shared_parse(c, s, text, total, cx));
+    }
+    Ok(named_parse(c, s, name, text, total, cx))
+}
+
+/// The server gets an unnamed Parse as it is.
+fn unnamed_parse(s: &mut ServerState, serial: u64) -> Verdict {
+    s.unnamed.sent(Owner::Own(serial), s.batch.position());
+    s.batch.extend();
+    s.owed.push(Owed {
+        unnamed: true,
+        statement: serial,
+        ..Owed::new(Kind::Parse, Action::Forward)
+    });
+    Verdict::Pass
+}
+
+/// An unnamed Parse becomes a named one that clients share.
+fn shared_parse(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    text: &[u8],
+    total: usize,
+    cx: &mut Context<'_>,
+) -> Verdict {
+    let statement = cx.statements.intern(text);
+    let view = s.cache.view(statement.id(), s.batch.number);
+    if matches!(view, View::Open | View::Promised) {
+        return Verdict::Stop(Step::Full);
+    }
+    s.events.client_parses = s.events.client_parses.saturating_add(1);
+    let serial = c.prepared_mut().unnamed.share(Arc::clone(&statement));
+    let owed = Owed { unnamed: true, statement: serial, ..Owed::new(Kind::Parse, Action::Forward) };
+    if view == View::Present && s.status != Status::Failed {
+        s.cache.touch(statement.id());
+        let undo =
+            Undo { change: Change::Define, at: s.batch.position(), name: None, statement: None };
+        reply::fabricate(s, owed, undo, cx);
+        return Verdict::Drop;
+    }
+    make_room(s, &statement, view, cx);
+    prepare(s, &statement, owed, None, cx);
+    Verdict::Replace(total)
+}
+
+fn named_parse(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    name: &[u8],
+    text: &[u8],
+    total: usize,
+    cx: &mut Context<'_>,
+) -> Verdict {
+    if s.owed.name_is_open(name, s.batch.number, Certainty::Answered) {
+        return Verdict::Stop(Step::Full);
+    }
+    if let Some(taken) = c.prepared_mut().get(name) {
+        // PostgreSQL is to say that the name is taken, or what is wrong with the new text.
+        if !ensure(s, taken, cx) {
+            return Verdict::Stop(Step::Full);
+        }
+        stage_parse(&mut cx.staged.to_server, taken.name(), text);
+        s.batch.extend();
+        s.owed.push(Owed::new(Kind::Parse, Action::Forward));
+        return Verdict::Replace(total);
+    }
+    let statement = cx.statements.intern(text);
+    let view = s.cache.view(statement.id(), s.batch.number);
+    if matches!(view, View::Open | View::Promised) {
+        return Verdict::Stop(Step::Full);
+    }
+    s.events.client_parses = s.events.client_parses.saturating_add(1);
+    c.prepared_mut().define(name, Arc::clone(&statement));
+    let owed = Owed { statement: statement.id(), ..Owed::new(Kind::Parse, Action::Forward) };
+    // In a failed transaction PostgreSQL refuses most statements: it must be asked.
+    if view == View::Present && s.status != Status::Failed {
+        s.cache.touch(statement.id());
+        let undo = Undo {
+            change: Change::Define,
+            at: s.batch.position(),
+            name: Some(name.into()),
+            statement: None,
+        };
+        reply::fabricate(s, owed, undo, cx);
+        return Verdict::Drop;
+    }
+    make_room(s, &statement, view, cx);
+    prepare(s, &statement, owed, Some(name.into()), cx);
+    Verdict::Replace(total)
+}
+
+fn bind(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    header: Header,
+    names: &BindNames<'_>,
+    course: Course,
+    cx: &mut Context<'_>,
+) -> Verdict {
+    let mut owed = Owed::new(Kind::Bind, Action::Forward);
+    let written: &[u8] = match meaning(c, s, names.statement) {
+        None => return Verdict::Stop(Step::Full),
+        Some(Meaning::Unnamed) => {
+            return match unnamed_use(c, s, course, cx) {
+                true => used(s, owed),
+                false => Verdict::Break,
+            };
+        }
+        Some(Meaning::Unknown) if !names.statement.starts_with(PREFIX) => return used(s, owed),
+        Some(_) if course == Course::Forwarding => return Verdict::Break,
+        Some(Meaning::Unknown) => b"",
+        Some(Meaning::Known(statement)) => {
+            if !ensure(s, statement, cx) {
+                return Verdict::Stop(Step::Full);
+            }
+            owed.statement = statement.id();
+            s.events.binds = s.events.binds.saturating_add(1);
+            statement.name()
+        }
+    };
+    let tail = header.total().saturating_sub(names.end);
+    let out = &mut cx.staged.to_server;
+    let len = tail
+        .saturating_add(names.portal.len())
+        .saturating_add(written_len(written, names.statement))
+        .saturating_add(6);
+    out.push(FrontendTag::Bind.byte());
+    // A Bind has at most 1 GiB, and the names at most a few kilobytes.
+    encode::u32(out, u32::try_from(len).unwrap_or(u32::MAX));
+    encode::cstr(out, names.portal);
+    write_name(out, written, names.statement);
+    used(s, owed);
+    Verdict::Replace(names.end)
+}
+
+fn describe(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    header: Header,
+    target: Target,
+    name: &[u8],
+    course: Course,
+    cx: &mut Context<'_>,
+) -> Verdict {
+    if target == Target::Portal {
+        return used(s, Owed::new(Kind::DescribePortal, Action::Forward));
+    }
+    let mut owed = Owed::new(Kind::DescribeStatement, Action::Forward);
+    let written: &[u8] = match meaning(c, s, name) {
+        None => return Verdict::Stop(Step::Full),
+        Some(Meaning::Unnamed) => {
+            return match unnamed_use(c, s, course, cx) {
+                true => used(s, owed),
+                false => Verdict::Break,
+            };
+        }
+        Some(Meaning::Unknown) if !name.starts_with(PREFIX) => return used(s, owed),
+        Some(_) if course == Course::Forwarding => return Verdict::Break,
+        Some(Meaning::Unknown) => b"",
+        Some(Meaning::Known(statement)) => {
+            if !ensure(s, statement, cx) {
+                return Verdict::Stop(Step::Full);
+            }
+            owed.statement = statement.id();
+            statement.name()
+        }
+    };
+    encode::message(&mut cx.staged.to_server, FrontendTag::Describe.byte(), |out| {
+        out.push(Target::Statement.byte());
+        write_name(out, written, name);
+    });
+    used(s, owed);
+    Verdict::Replace(header.total())
+}
+
+fn close(
+    c: &mut ClientState,
+    s: &mut ServerState,
+    target: Target,
+    name: &[u8],
+    course: Course,
+    cx: &mut Context<'_>,
+) -> Verdict {
+    let mut owed = Owed::new(Kind::Close, Action::Forward);
+    if target == Target::Statement && name.is_empty() {
+        owed.unnamed = true;
+        if let Some(prepared) = &mut c.prepared {
+            owed.statement = prepared.unnamed.live().unwrap_or(0);
+            prepared.unnamed.destroy();
+        }
+        s.unnamed.sent(Owner::Nobody, s.batch.position());
+    } else if target == Target::Statement {
+        if s.owed.name_is_open(name, s.batch.number, Certainty::Answered) {
+            return Verdict::Stop(Step::Full);
+        }
+        let known = c.prepared.as_ref().is_some_and(|prepared| prepared.get(name).is_some());
+        if known || name.starts_with(PREFIX) {
+            if course == Course::Forwarding {
+                return Verdict::Break;
+            }
+            let undo = Undo {
+                change: Change::Forget,
+                at: s.batch.position(),
+                name: Some(name.into()),
+                statement: c.prepared.as_mut().and_then(|prepared| prepared.forget(name)),
+            };
+            reply::fabricate(s, owed, undo, cx);
+            return drop_unless(course);
+        }
+    }
+    s.batch.extend_safely();
+    s.owed.push(owed);
+    Verdict::Pass
+}
+
+/// Returns what a name stands for, or `None` if that depends on an earlier batch.
+fn meaning<'a>(c: &'a ClientState, s: &ServerState, name: &[u8]) -> Option<Meaning<'a>> {
+    let prepared = c.prepared.as_deref();
+    if name.is_empty() {
+        let shared = prepared.and_then(|prepared| prepared.unnamed.shared());
+        return Some(shared.map_or(Meaning::Unnamed, Meaning::Known));
+    }
+    if s.owed.name_is_open(name, s.batch.number, Certainty::Sent) {
+        return None;
+    }
+    let known = prepared.and_then(|prepared| prepared.get(name));
+    Some(known.map_or(Meaning::Unknown, Meaning::Known))
+}
+
+fn used(s: &mut ServerState, owed: Owed) -> Verdict {
+    s.batch.extend();
+    s.owed.push(owed);
+    Verdict::Pass
+}
+
+/// Writes the name of a statement; one that merely looks like ours is made impossible first.
+fn write_name(out: &mut alloc::vec::Vec<u8>, written: &[u8], asked: &[u8]) {
+    if written.is_empty() {
+        out.push(b'?');
+        encode::cstr(out, asked);
+    } else {
+        encode::cstr(out, written);
+    }
+}
+
+const fn written_len(written: &[u8], asked: &[u8]) -> usize {
+    if written.is_empty() { asked.len().saturating_add(1) } else { written.len() }
+}
+
+/// Makes sure that the unnamed statement that a message meets is the client's last one, or none.
+/// Returns false if that needs bytes that this call cannot stage.
+fn unnamed_use(c: &ClientState, s: &mut ServerState, course: Course, cx: &mut Context<'_>) -> bool {
+    let batch = s.batch.number;
+    let unnamed = c.prepared.as_deref().map(|prepared| &prepared.unnamed);
+    let serial = unnamed.and_then(Unnamed::live);
+    if serial.is_some_and(|serial| s.unnamed.is_own(serial, batch)) {
+        return true;
+    }
+    let foreign = s.unnamed.may_be_foreign(batch);
+    match (serial, unnamed.and_then(Unnamed::kept)) {
+        (Some(serial), Some(text)) if foreign || s.unnamed.is_certain(batch) => {
+            if course == Course::Forwarding {
+                return false;
+            }
+            stage_parse(&mut cx.staged.to_server, b"", text);
+            s.unnamed.sent(Owner::Own(serial), s.batch.position());
+            s.batch.extend();
+            s.owed.push(Owed {
+                unnamed: true,
+                statement: serial,
+                ..Owed::new(Kind::Parse, Action::Discard)
+            });
+        }
+        // What the server has is ours, only of an uncertain age: it is right by itself.
+        _ if !foreign => {}
+        _ => {
+            if course == Course::Forwarding {
+                return false;
+            }
+            frontend::close(&mut cx.staged.to_server, Target::Statement, b"");
+            s.unnamed.sent(Owner::Nobody, s.batch.position());
+            s.batch.extend_safely();
+            s.owed.push(Owed { unnamed: true, ..Owed::new(Kind::Close, Action::Discard) });
+        }
+    }
+    true
+}
+
+/// Makes sure that the server has a statement when the next message arrives. Returns false if
+/// that depends on an earlier batch.
+fn ensure(s: &mut ServerState, statement: &Arc<Statement>, cx: &mut Context<'_>) -> bool {
+    let view = s.cache.view(statement.id(), s.batch.number);
+    match view {
+        View::Open => return false,
+        View::Present | View::Promised => s.cache.touch(statement.id()),
+        View::Stale | View::Absent => {
+            make_room(s, statement, view, cx);
+            let owed =
+                Owed { statement: statement.id(), ..Owed::new(Kind::Parse, Action::Discard) };
+            prepare(s, statement, owed, None, cx);
+        }
+    }
+    true
+}
+
+/// Closes what must go before a statement is prepared.
+fn make_room(s: &mut ServerState, statement: &Statement, view: View, cx: &mut Context<'_>) {
+    if matches!(view, View::Stale | View::Present) {
+        close_on_server(s, statement, cx);
+    }
+    let max = usize::try_from(cx.settings.statements_max).unwrap_or(usize::MAX);
+    while s.cache.len() >= max {
+        let Some(oldest) = s.cache.oldest() else { break };
+        close_on_server(s, &oldest, cx);
+    }
+}
+
+fn close_on_server(s: &mut ServerState, statement: &Statement, cx: &mut Context<'_>) {
+    let at = s.batch.position();
+    frontend::close(&mut cx.staged.to_server, Target::Statement, statement.name());
+    s.cache.close_sent(statement.id(), at);
+    s.batch.extend_safely();
+    let owed = Owed { statement: statement.id(), ..Owed::new(Kind::Close, Action::Discard) };
+    s.owed.push_with(owed, Undo { change: Change::Close, at, name: None, statement: None });
+}
+
+/// Stages the Parse of a statement under its own name.
+fn prepare(
+    s: &mut ServerState,
+    statement: &Arc<Statement>,
+    owed: Owed,
+    name: Option<Box<[u8]>>,
+    cx: &mut Context<'_>,
+) {
+    let at = s.batch.position();
+    stage_parse(&mut cx.staged.to_server, statement.name(), statement.parse());
+    s.cache.parse_sent(statement, at);
+    s.batch.extend();
+    s.events.server_parses = s.events.server_parses.saturating_add(1);
+    let undo = Undo { change: Change::Prepare, at, name, statement: Some(Arc::clone(statement)) };
+    s.owed.push_with(owed, undo);
+}
