@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is compared was measured in the same run, in turns (A B, B A); a figure is a
 //! median of rounds and stands beside its minimum and maximum.
-//! Not here: any claim. The ratios that a release must reach are in `cells.rs`; missing one is shown,
-//! not hidden, and fails nothing.
+//! Not here: any claim. The ratios that a release must reach are in `cells.rs`; missing one is
+//! shown, not hidden, and fails nothing.
 
 mod account;
 mod cells;

@@ -1,7 +1,7 @@
 //! The figures as text: on the terminal while they come, as Markdown in the end.
 //!
-//! Invariant: in `docs/benchmarks.md` only what stands between the two marks is replaced; what people
-//! wrote around it stays.
+//! Invariant: in `docs/benchmarks.md` only what stands between the two marks is replaced; what
+//! people wrote around it stays.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -28,8 +28,8 @@ pub fn text(row: &Row) -> String {
             Work::Idle => {
                 let sample = &samples[0];
                 format!(
-                    "base {:.0} KiB, {:.2} KiB per idle client ({:.2} Pss, {:.2} beyond the first), \
-                     {:.1} ms CPU per second",
+                    "base {:.0} KiB, {:.2} KiB per idle client ({:.2} Pss, {:.2} beyond \
+                     the first), {:.1} ms CPU per second",
                     sample.base_kib,
                     sample.idle_kib,
                     sample.idle_share_kib,
@@ -199,8 +199,8 @@ fn latency_table(measured: &Measured) -> String {
     for row in measured.rows.iter().filter(|row| row.cell.work == Work::Paced) {
         let _ = writeln!(
             out,
-            "Latency at {} transactions per second, {} clients:\n\n| pooler | p50 µs | p99 µs | CPU µs \
-             per transaction |\n|---|---|---|---|",
+            "Latency at {} transactions per second, {} clients:\n\n| pooler | p50 µs | p99 µs \
+             | CPU µs per transaction |\n|---|---|---|---|",
             row.rate.unwrap_or(0),
             row.cell.clients
         );

@@ -152,6 +152,9 @@ impl Subject {
                     command.args(["--workers", &workers.to_string()]);
                 }
                 command.arg(&file).env("HEADPOND_HTTP__LISTEN", "");
+                // The pooler takes every variable of that prefix for a setting.
+                command.env_remove("HEADPOND_BENCH_PGBOUNCER");
+                command.env_remove("HEADPOND_BENCH_PROGRAM");
                 command
             }
         };

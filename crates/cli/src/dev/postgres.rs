@@ -1,7 +1,7 @@
 //! A private PostgreSQL: its own data folder, a free port, one user with a password of its own.
 //!
-//! Invariant: the server never runs as root, listens on 127.0.0.1 and in a folder of its own, and is
-//! stopped by the process id it was started with.
+//! Invariant: the server never runs as root, listens on 127.0.0.1 and in a folder of its own, and
+//! is stopped by the process id it was started with.
 //! Not here: the pooler in front of it.
 
 use std::fs;
@@ -68,8 +68,8 @@ pub struct Postgres {
 /// Makes the data folder if there is none, and starts the server in it.
 ///
 /// # Errors
-/// A program that is missing, a folder that cannot be used, a server that does not come up; each with
-/// what to do about it.
+/// A program that is missing, a folder that cannot be used, a server that does not come up; each
+/// with what to do about it.
 pub fn start(home: &Home, sockets: &Path, fresh: bool) -> Result<Postgres, Failure> {
     let account = Account::unprivileged()?;
     let programs = programs()?;
