@@ -244,7 +244,10 @@ impl ProtocolError {
     pub const fn sqlstate(&self) -> SqlState {
         match self {
             Self::OldProtocol | Self::UnsupportedProtocol { .. } => SqlState::FEATURE_NOT_SUPPORTED,
-            Self::NoUser | Self::UserTooLong => SqlState::INVALID_AUTHORIZATION,
+            Self::NoUser
+            | Self::UserTooLong
+            | Self::NoCredential
+            | Self::UnsupportedAuthentication { .. } => SqlState::INVALID_AUTHORIZATION,
             Self::BadReplication => SqlState::INVALID_PARAMETER_VALUE,
             Self::EmptyPassword => SqlState::INVALID_PASSWORD,
             Self::Sasl(SaslFault::WrongSignature) => SqlState::INVALID_PASSWORD,

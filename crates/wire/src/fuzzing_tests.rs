@@ -247,7 +247,11 @@ proptest! {
     }
 
     #[test]
-    fn random_scram_grammar_never_gets_in(text in "[nyp]?,?,?([a-zA-Z]=[a-zA-Z0-9+/=]{0,6},?){0,5}\n([cprx]=[a-zA-Z0-9+/=]{0,6},?){0,5}") {
+    fn random_scram_grammar_never_gets_in(
+        first in "[nyp]?,?,?([a-zA-Z]=[a-zA-Z0-9+/=]{0,6},?){0,5}",
+        last in "([cprx]=[a-zA-Z0-9+/=]{0,6},?){0,5}",
+    ) {
+        let text = format!("{first}\n{last}");
         scram_server(&[&[0], text.as_bytes()].concat());
         scram_server(&[&[1], text.as_bytes()].concat());
         scram_client(&[&[0], text.as_bytes()].concat());

@@ -9,7 +9,9 @@ pub const SMALL_BODY_MAX: u32 = 10_000;
 pub const LARGE_BODY_MAX: u32 = 0x3fff_fffe;
 
 macro_rules! tags {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $byte:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $byte:literal,)*
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name {

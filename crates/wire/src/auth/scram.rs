@@ -349,6 +349,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_made_by_postgresql_is_the_one_derived_here() {
+        // create role … password 'pwü' on version 15; select rolpassword from pg_authid
+        let stored = "SCRAM-SHA-256$4096:aC3xlEm3o7L70szNHVbrsg==$\
+            jVSyDQzZjyHV0pf2b/0/GTShu+WppHE/IiqsfD57VWo=:\
+            rpa03XuphCTKthEIu/NKpzl6aCywaNtWn3MAH4/tIrU=";
+        let secret = Secret::parse(stored).unwrap();
+        let salted = salted_password("pwü".as_bytes(), &secret.salt, secret.iterations);
+        assert!(secret.matches(&Keys::from_salted(&salted)));
+    }
+
+    #[test]
     fn one_iteration_is_one_hmac() {
         let expected = hmac(b"p", &[b"salt", &[0, 0, 0, 1]]);
         assert_eq!(salted_password(b"p", b"salt", 1), expected);

@@ -1,7 +1,7 @@
 //! Every state of a client's login against every message: what is allowed, and what ends it.
 
 use super::*;
-use crate::auth::scram::{MECHANISM, salted_password};
+use crate::auth::scram::{MECHANISM, Secret, salted_password};
 use crate::frontend;
 use alloc::format;
 use alloc::string::String;

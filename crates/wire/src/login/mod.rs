@@ -5,6 +5,7 @@
 //! Not here: who may log in, what encryption looks like, and how long it may take.
 
 pub mod accept;
+mod ask;
 pub mod connect;
 
 pub use accept::{Accept, Ask, AuthFailure, Challenge, TlsOffer};
