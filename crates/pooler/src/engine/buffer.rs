@@ -12,12 +12,15 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use super::uring::buffers::Lease;
+
 /// Bytes of one read. Dropping it gives the memory back to the engine.
 pub struct Chunk(Memory);
 
 enum Memory {
     None,
     Arena { block: Rc<Block>, start: u32, len: u32 },
+    Ring(Lease),
     Own(Box<[u8]>),
 }
 
@@ -25,6 +28,12 @@ impl Chunk {
     /// Returns the chunk that means the end of a stream.
     pub fn empty() -> Self {
         Self(Memory::None)
+    }
+}
+
+impl From<Lease> for Chunk {
+    fn from(lease: Lease) -> Self {
+        Self(Memory::Ring(lease))
     }
 }
 
@@ -42,6 +51,7 @@ impl Deref for Chunk {
         match &self.0 {
             Memory::None => &[],
             Memory::Arena { block, start, len } => block.bytes(*start as usize, *len as usize),
+            Memory::Ring(lease) => lease.bytes(),
             Memory::Own(bytes) => bytes,
         }
     }

@@ -5,10 +5,14 @@
 //! Not here: what only one engine promises (its own file).
 
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use headpond_core::Timestamp;
 
-use super::{Address, Chunk, Engine, Event, Flow, Socket, SocketOptions, Waker};
+use super::{Address, Chunk, Engine, Event, Flow, Socket, SocketOptions, Waker, socket};
 
 mod laws;
 
@@ -29,6 +33,43 @@ pub(super) trait World {
 
     /// Lets time pass after a round without events; `engine` is one of those of the round.
     fn idle(&mut self, engine: &mut Self::Engine) -> Timestamp;
+}
+
+/// Where real sockets listen.
+pub(super) enum Place {
+    /// The loopback interface, any port.
+    Tcp,
+    /// The abstract namespace, which leaves no files; the number of names used so far.
+    Unix(u32),
+}
+
+impl Place {
+    pub(super) fn unix() -> Self {
+        Self::Unix(0)
+    }
+
+    pub(super) fn listener(&mut self) -> (OwnedFd, Address) {
+        match self {
+            Self::Tcp => {
+                let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                let listener = socket::listen_tcp(any, 512, false).expect("a listener");
+                let addr = socket::local_addr(&listener).expect("a socket").expect("a TCP one");
+                (listener, Address::Tcp(addr))
+            }
+            Self::Unix(used) => {
+                *used += 1;
+                let (process, thread) = (std::process::id(), std::thread::current().id());
+                let path = PathBuf::from(format!("@headpond-{process}-{thread:?}-{used}"));
+                let listener = socket::listen_unix(&path, 0o600, None).expect("a listener");
+                (listener, Address::Unix(path))
+            }
+        }
+    }
+}
+
+/// Returns how long a round may last in which nothing happens.
+pub(super) fn soon<E: Engine>(engine: &mut E) -> Timestamp {
+    engine.now() + Duration::from_millis(2)
 }
 
 type Happened<E> = Event<<E as Engine>::Handle>;

@@ -9,8 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use headpond_core::Timestamp;
 use socket2::{SockAddr, SockRef};
@@ -18,6 +17,7 @@ use socket2::{SockAddr, SockRef};
 use super::buffer::{Arena, Room};
 use super::slots::Slots;
 use super::socket::{self, Local};
+use super::transfer::{is_callers, receive, send};
 use super::waker::EventWaker;
 use super::{Address, Chunk, Engine, Event, Flow, Peer, Socket, SocketOptions, Token};
 
@@ -577,25 +577,6 @@ impl Listener {
     }
 }
 
-/// Whether an accept failed for reasons of the one connection it would have returned.
-fn is_callers(error: &io::Error) -> bool {
-    let codes = [
-        libc::ECONNABORTED,
-        libc::EINTR,
-        libc::EPROTO,
-        libc::EPERM,
-        libc::ENETDOWN,
-        libc::ENETUNREACH,
-        libc::EHOSTDOWN,
-        libc::EHOSTUNREACH,
-        libc::ENONET,
-        libc::ENOPROTOOPT,
-        libc::EOPNOTSUPP,
-        libc::ETIMEDOUT,
-    ];
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
-}
-
 fn accept(listener: &OwnedFd, local: Local) -> io::Result<(OwnedFd, Peer, Peer)> {
     let fd = listener.as_raw_fd();
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -610,54 +591,6 @@ fn accept(listener: &OwnedFd, local: Local) -> io::Result<(OwnedFd, Peer, Peer)>
     let (handle, from) = accepted?;
     let (peer, local) = socket::peers(&handle, &from, local)?;
     Ok((handle, peer, local))
-}
-
-#[inline]
-fn receive(fd: RawFd, room: &Room) -> io::Result<usize> {
-    loop {
-        // SAFETY: the room is writable for its length and nobody else uses it.
-        let len =
-            unsafe { libc::recv(fd, room.start.as_ptr().cast(), room.len, libc::MSG_DONTWAIT) };
-        match usize::try_from(len) {
-            Ok(len) => return Ok(len),
-            Err(_) => retry_interrupted()?,
-        }
-    }
-}
-
-#[inline]
-fn send(fd: RawFd, head: &[u8], tail: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    loop {
-        let len = if tail.is_empty() {
-            // SAFETY: `head` is readable for its length.
-            unsafe { libc::send(fd, head.as_ptr().cast(), head.len(), flags) }
-        } else {
-            let part = |bytes: &[u8]| libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            };
-            let mut parts = [part(head), part(tail)];
-            let mut message = MaybeUninit::<libc::msghdr>::zeroed();
-            // SAFETY: all zeroes is a valid message; its parts are readable, and sending
-            // writes to none of them.
-            unsafe {
-                let message = message.assume_init_mut();
-                message.msg_iov = parts.as_mut_ptr();
-                message.msg_iovlen = 2;
-                libc::sendmsg(fd, message, flags)
-            }
-        };
-        match usize::try_from(len) {
-            Ok(len) => return Ok(len),
-            Err(_) => retry_interrupted()?,
-        }
-    }
-}
-
-fn retry_interrupted() -> io::Result<()> {
-    let error = io::Error::last_os_error();
-    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub mod epoll;
 pub mod sim;
 mod slots;
 pub mod socket;
+mod transfer;
+pub mod uring;
 mod waker;
 
 pub use buffer::Chunk;

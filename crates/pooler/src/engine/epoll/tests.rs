@@ -1,17 +1,17 @@
 //! The common laws on epoll, over TCP and over Unix sockets, and what only epoll promises.
 
+use std::os::fd::OwnedFd;
+
 use headpond_core::Timestamp;
 
 use super::Epoll;
-use crate::engine::conformance::World;
-use crate::engine::{Address, Engine, socket};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use crate::engine::Address;
+use crate::engine::conformance::{self, World};
 
-/// TCP on the loopback interface.
-struct Tcp;
+/// One kind of real socket.
+struct Real(conformance::Place);
 
-impl World for Tcp {
+impl World for Real {
     type Engine = Epoll;
     const WAITS: bool = true;
 
@@ -20,18 +20,20 @@ impl World for Tcp {
     }
 
     fn listener(&mut self) -> (OwnedFd, Address) {
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let listener = socket::listen_tcp(any, 512, false).expect("a listener");
-        let addr = socket::local_addr(&listener).expect("a socket").expect("a TCP one");
-        (listener, Address::Tcp(addr))
+        self.0.listener()
     }
 
     fn idle(&mut self, engine: &mut Epoll) -> Timestamp {
-        engine.now() + Duration::from_millis(2)
+        conformance::soon(engine)
     }
 }
 
 mod tcp {
     use super::*;
-    crate::engine::conformance::keeps_the_laws!(Some(Tcp));
+    crate::engine::conformance::keeps_the_laws!(Some(Real(conformance::Place::Tcp)));
+}
+
+mod unix {
+    use super::*;
+    crate::engine::conformance::keeps_the_laws!(Some(Real(conformance::Place::unix())));
 }
