@@ -13,8 +13,11 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod backoff;
+pub mod breaker;
 mod budget;
 mod command;
 mod connect;
@@ -30,11 +33,13 @@ mod lanes;
 mod limits;
 mod pool;
 mod random;
+pub mod sizing;
 mod slot;
 mod time;
 mod waiter;
 
 pub use backoff::Backoff;
+pub use breaker::Breaker;
 pub use budget::Budget;
 pub use command::{Acquire, CloseReason, Command, ConnectFailure, Failure, Fate, Refusal};
 pub use connect::Health;

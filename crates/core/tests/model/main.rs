@@ -1,22 +1,24 @@
 //! The pool against a naive model: random verbs at random times, and after each of them the same
 //! answers, the same commands in the same order, the same counts, and every invariant.
 //!
-//! Laws that must hold of any schedule are checked on the side: limits, order of service, and
-//! that the timer is never late.
+//! On the side: the limit is never exceeded, the timer is never late, and when everything goes
+//! well in the end, everyone has been served.
 //!
 //! `PROPTEST_CASES` sets the number of schedules.
 
 mod naive;
+mod settings;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use headpond_core::{
-    Acquire, CloseReason, Command, ConnId, ConnectFailure, Failure, Fate, IdleOrder, Lane, Limits,
-    OnFailing, Policy, PoolCore, Timestamp, WaiterId,
+    Acquire, CloseReason, Command, ConnId, Failure, Fate, Lane, Limits, Policy, PoolCore,
+    Timestamp, WaiterId,
 };
 use naive::{Answer, Gate, Naive, Said, State};
 use proptest::prelude::*;
+use settings::{change, failure, settings};
 
 /// One step: which verb, and what to choose its arguments by.
 type Step = (u8, u8, u8);
@@ -137,7 +139,7 @@ impl Twins {
 
     fn abandon(&mut self, which: u8) {
         let now = self.naive.now;
-        if which % 4 == 0 {
+        if which.is_multiple_of(4) {
             // Somebody who was served or refused long ago.
             if let Some(id) = self.served.get(usize::from(which)) {
                 assert!(!self.pool.abandon(now, *id));
@@ -155,7 +157,7 @@ impl Twins {
     fn anything(&mut self, which: u8, verb: u8, lane: Lane) {
         let now = self.naive.now;
         let failure = failure(which);
-        if verb % 5 == 0 {
+        if verb.is_multiple_of(5) {
             let Some(id) = self.gone.get(usize::from(which)).copied() else { return };
             match verb / 5 % 6 {
                 0 => self.pool.release(now, id, lane, Fate::Reuse),
@@ -226,8 +228,8 @@ impl Twins {
                 assert_eq!(conn.map(|conn| self.numbers[&conn]), self.naive.evict());
             }
             9 => {
-                self.pool.keep_min(now, how % 2 == 0);
-                self.naive.keep_min(how % 2 == 0);
+                self.pool.keep_min(now, how.is_multiple_of(2));
+                self.naive.keep_min(how.is_multiple_of(2));
             }
             10 | 11 => {
                 let (limits, policy) = change(&self.naive.limits, &self.naive.policy, how);
@@ -265,8 +267,6 @@ impl Twins {
     }
 
     fn compare(&mut self) {
-        // The order of service is checked against the queue as it was before this step's grants,
-        // which is why the laws come before the bookkeeping.
         let commands: Vec<Command> = std::iter::from_fn(|| self.pool.poll_command()).collect();
         let said: Vec<Said> = commands.into_iter().map(|command| self.translate(command)).collect();
         assert_eq!(said, std::mem::take(&mut self.naive.said));
@@ -368,86 +368,6 @@ impl Twins {
         }
         panic!("somebody still waits: {:?}", self.naive.waiters);
     }
-}
-
-fn failure(which: u8) -> Failure {
-    match which % 6 {
-        0 | 1 => Failure::Connect(ConnectFailure::Refused),
-        2 => Failure::Connect(ConnectFailure::StartingUp),
-        3 => Failure::Connect(ConnectFailure::TooMany),
-        4 => Failure::Connect(ConnectFailure::Rejected),
-        _ => Failure::Lost,
-    }
-}
-
-/// Changes one setting or two.
-fn change(limits: &Limits, policy: &Policy, how: u8) -> (Limits, Policy) {
-    let (mut limits, mut policy) = (*limits, *policy);
-    let value = u32::from(how / 8);
-    match how % 8 {
-        0 | 1 => limits.size = value % 6,
-        2 => limits.min = value % 5,
-        3 => limits.reserve = value % 3,
-        4 => limits.waiters_max = (value % 4 != 0).then_some(value % 4),
-        5 => policy.lifetime = (value != 0).then_some(Duration::from_millis(value.into())),
-        6 => policy.idle_timeout = (value != 0).then_some(Duration::from_millis(value.into())),
-        _ => policy.check_after = (value != 0).then_some(Duration::from_millis(value.into())),
-    }
-    (limits, policy)
-}
-
-fn ms(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
-    range.prop_map(Duration::from_millis)
-}
-
-fn settings() -> impl Strategy<Value = (Limits, Policy)> {
-    let limits = (0..6u32, 0..5u32, 0..3u32, proptest::option::weighted(0.3, 0..4u32))
-        .prop_map(|(size, min, reserve, waiters_max)| Limits { size, min, reserve, waiters_max });
-    let times = (
-        proptest::option::of(ms(0..8)),
-        proptest::option::of(ms(1..60)),
-        0..1200u32,
-        proptest::option::of(ms(0..30)),
-        proptest::option::of(ms(0..10)),
-        ms(0..6),
-        ms(0..40),
-        ms(0..5),
-    );
-    let rest = (
-        proptest::option::weighted(0.3, 1..5u64),
-        0..5u32,
-        prop_oneof![Just(IdleOrder::Lifo), Just(IdleOrder::Fifo)],
-        prop_oneof![Just(OnFailing::FailFast), Just(OnFailing::Hold)],
-    );
-    (limits, times, rest).prop_map(
-        |(limits, times, (uses_max, connects_max, order, on_failing))| {
-            let (
-                reserve_after,
-                lifetime,
-                lifetime_jitter,
-                idle_timeout,
-                check_after,
-                first,
-                max,
-                local,
-            ) = times;
-            let policy = Policy {
-                reserve_after,
-                order,
-                lifetime,
-                lifetime_jitter,
-                idle_timeout,
-                check_after,
-                uses_max,
-                connects_max,
-                backoff_first: first,
-                backoff_max: max,
-                on_failing,
-                local_first: local,
-            };
-            (limits, policy)
-        },
-    )
 }
 
 proptest! {

@@ -5,6 +5,9 @@
 //! generator, whose draws are part of the contract because they make runs repeatable.
 //! Left out: speed, and names that outlive what they name (the test keeps those).
 
+mod opening;
+mod time;
+
 use std::time::Duration;
 
 use headpond_core::{
@@ -120,8 +123,6 @@ impl Naive {
         }
     }
 
-    // ---- what there is ----
-
     pub fn count(&self, state: State) -> usize {
         self.conns.iter().filter(|conn| conn.state == state).count()
     }
@@ -179,8 +180,6 @@ impl Naive {
         self.policy.check_after.is_none_or(|after| self.now.since(conn.since) < after)
     }
 
-    // ---- callers ----
-
     pub fn acquire(&mut self, lane: Lane, caller: u64, deadline: Option<Timestamp>) -> Answer {
         self.min_wanted = true;
         self.enter(Waiter { caller, lane, since: self.now, deadline, again: false })
@@ -194,18 +193,20 @@ impl Naive {
         if self.gate == Gate::Closed {
             return Answer::Refused(Refusal::Closed);
         }
-        if self.gate == Gate::Open && (waiter.again || self.waiters.is_empty()) {
-            if let Some((number, true)) = self.pick(waiter.lane) {
-                self.turn(number, State::InUse);
-                let home = std::mem::replace(&mut self.conn(number).lane, waiter.lane);
-                return Answer::Granted { number, home };
-            }
+        let may_be_next = waiter.again || self.waiters.is_empty();
+        if self.gate == Gate::Open
+            && may_be_next
+            && let Some((number, true)) = self.pick(waiter.lane)
+        {
+            self.turn(number, State::InUse);
+            let home = std::mem::replace(&mut self.conn(number).lane, waiter.lane);
+            return Answer::Granted { number, home };
         }
         self.asked = self.now;
-        if self.gate == Gate::Open {
-            if let Some(refusal) = self.refusal() {
-                return Answer::Refused(refusal);
-            }
+        if self.gate == Gate::Open
+            && let Some(refusal) = self.refusal()
+        {
+            return Answer::Refused(refusal);
         }
         if waiter.deadline.is_some_and(|deadline| deadline <= self.now) {
             let position = self.waiters.len() as u32 + 1;
@@ -250,8 +251,6 @@ impl Naive {
         self.waiters.retain(|waiter| waiter.caller != caller);
         self.waiters.len() < before
     }
-
-    // ---- connections ----
 
     pub fn release(&mut self, number: u64, lane: Lane, fate: Fate) {
         let state = self.conn(number).state;
@@ -395,277 +394,5 @@ impl Naive {
         for Waiter { caller, lane, .. } in std::mem::take(&mut self.waiters) {
             self.said.push(Said::Refuse { caller, lane, refusal });
         }
-    }
-
-    // ---- opening ----
-
-    fn open(&mut self) {
-        let (number, now) = (self.numbers, self.now);
-        self.numbers += 1;
-        self.conns.push(Conn {
-            number,
-            state: State::Opening,
-            lane: Lane(0),
-            since: now,
-            rested: 0,
-            born: now,
-            luck: 0,
-            uses: 0,
-            epoch: self.epoch,
-        });
-        self.said.push(Said::Open(number));
-    }
-
-    /// When one more connection may be begun as far as the server and the budget are concerned.
-    fn door(&self) -> Option<Timestamp> {
-        let most = self.policy.connects_max.max(1);
-        let (allowed, from) = match self.server {
-            Server::Up => (most, Timestamp::ZERO),
-            Server::Coming { allowed } => (most.min(allowed), Timestamp::ZERO),
-            Server::Down { until, .. } => (1, until),
-        };
-        let free =
-            self.gate == Gate::Open && self.budget && self.count(State::Opening) < allowed as usize;
-        free.then_some(from)
-    }
-
-    fn open_at(&self) -> Option<Timestamp> {
-        let from = self.door()?;
-        if self.waiters.len() <= self.coming() || self.conns.len() >= self.hard() {
-            return None;
-        }
-        if self.conns.len() < self.regular() {
-            return Some(from);
-        }
-        let longest = self.waiters.iter().map(|waiter| waiter.since).min()?;
-        Some(from.max(longest + self.policy.reserve_after?))
-    }
-
-    fn min_at(&self) -> Option<Timestamp> {
-        let from = self.door()?;
-        let short = self.live() + self.count(State::Opening) < self.min();
-        let room = self.conns.len() < self.regular();
-        let wanted = self.min_wanted && !self.draining && short && room;
-        wanted.then_some(from.max(self.min_after))
-    }
-
-    fn probe_at(&self) -> Option<Timestamp> {
-        let from = self.door()?;
-        let Server::Down { why: ConnectFailure::Refused | ConnectFailure::Rejected, .. } =
-            self.server
-        else {
-            return None;
-        };
-        let wanted = self.policy.on_failing == OnFailing::FailFast
-            && !self.draining
-            && self.live() + self.count(State::Opening) == 0
-            && self.conns.len() < self.regular()
-            && from <= self.asked + Duration::from_secs(60);
-        wanted.then_some(from)
-    }
-
-    fn backoff(&self) -> Backoff {
-        Backoff { first: self.policy.backoff_first, max: self.policy.backoff_max }
-    }
-
-    fn connect_failed(&mut self, started: Timestamp, why: ConnectFailure) {
-        let (now, ceiling) = (self.now, self.live());
-        let (times, last, until) = match self.server {
-            Server::Down { times, last, until, .. } if started <= last => (times, last, until),
-            known => {
-                let times = if let Server::Down { times, .. } = known { times + 1 } else { 1 };
-                let pause = self.backoff().draw(times, &mut self.random);
-                (times, now, now + pause)
-            }
-        };
-        self.server = Server::Down { why, times, last, until, ceiling };
-    }
-
-    fn succeeded(&mut self, live: usize) {
-        let now = self.now;
-        self.server = match self.server {
-            Server::Up => Server::Up,
-            Server::Coming { allowed } if allowed >= self.policy.connects_max => Server::Up,
-            Server::Coming { allowed } => Server::Coming { allowed: allowed + 1 },
-            Server::Down { why: why @ ConnectFailure::TooMany, times, last, until, ceiling }
-                if now.since(last) < self.policy.backoff_max =>
-            {
-                if live > ceiling {
-                    let until = now + self.backoff().draw(1, &mut self.random);
-                    Server::Down { why, times: 1, last, until, ceiling: live }
-                } else {
-                    Server::Down { why, times, last, until, ceiling }
-                }
-            }
-            Server::Down { .. } => Server::Coming { allowed: 2 },
-        };
-    }
-
-    // ---- serving ----
-
-    /// The best idle connection for a lane, and whether it needs no check.
-    fn pick(&mut self, lane: Lane) -> Option<(u64, bool)> {
-        loop {
-            let idle = self.idle();
-            let own: Vec<&Conn> = idle.iter().copied().filter(|conn| conn.lane == lane).collect();
-            let tries = match self.policy.order {
-                IdleOrder::Lifo => [own.last(), idle.last(), None, None],
-                IdleOrder::Fifo => [own.first(), own.last(), idle.first(), idle.last()],
-            };
-            let tries: Vec<Conn> = tries.into_iter().flatten().map(|c| (*c).clone()).collect();
-            let best = tries.iter().find(|conn| self.is_old(conn) || self.is_fresh(conn));
-            match best {
-                Some(conn) if self.is_old(conn) => {
-                    let number = conn.number;
-                    self.close_conn(number, CloseReason::Lifetime);
-                }
-                Some(conn) => return Some((conn.number, true)),
-                None => return tries.first().map(|conn| (conn.number, false)),
-            }
-        }
-    }
-
-    fn pump(&mut self) {
-        while self.gate == Gate::Open && !self.waiters.is_empty() {
-            let unserved = self.waiters.len() > self.coming();
-            match self.pick(self.waiters[0].lane) {
-                Some((number, true)) => self.grant(0, number),
-                Some((number, false)) if unserved => {
-                    self.turn(number, State::Checking);
-                    let lane = self.conn(number).lane;
-                    self.said.push(Said::Check(number, lane));
-                }
-                None if self.open_at().is_some_and(|at| at <= self.now) => self.open(),
-                _ => break,
-            }
-        }
-    }
-
-    // ---- time ----
-
-    /// Everything that time alone would bring about, and when.
-    pub fn due(&self) -> Option<Timestamp> {
-        let mut dates: Vec<Option<Timestamp>> = vec![];
-        dates.extend(self.waiters.iter().map(|waiter| waiter.deadline));
-        dates.extend(self.idle().iter().map(|conn| self.expires(conn)));
-        if self.live() > self.min()
-            && let Some(timeout) = self.policy.idle_timeout
-        {
-            dates.extend(self.idle().iter().map(|conn| Some(conn.since + timeout)));
-        }
-        let openings = [self.open_at(), self.min_at(), self.probe_at()];
-        dates.extend(openings.map(|at| at.map(|at| at.max(self.now))));
-        dates.into_iter().flatten().min()
-    }
-
-    pub fn timeout(&mut self) {
-        let now = self.now;
-        let mut place = 0;
-        for waiter in std::mem::take(&mut self.waiters) {
-            place += 1;
-            if waiter.deadline.is_some_and(|deadline| deadline <= now) {
-                let waited = now.since(waiter.since);
-                let refusal = Refusal::Timeout { waited, position: place };
-                let Waiter { caller, lane, .. } = waiter;
-                self.said.push(Said::Refuse { caller, lane, refusal });
-            } else {
-                self.waiters.push(waiter);
-            }
-        }
-        let idle: Vec<Conn> = self.idle().into_iter().cloned().collect();
-        for conn in idle.iter().filter(|conn| self.is_old(conn)).collect::<Vec<_>>() {
-            self.close_conn(conn.number, CloseReason::Lifetime);
-        }
-        for conn in idle.iter().filter(|conn| !self.is_old(conn)).collect::<Vec<_>>() {
-            let timed_out =
-                self.policy.idle_timeout.is_some_and(|timeout| conn.since + timeout <= now);
-            if timed_out && self.live() > self.min() {
-                self.close_conn(conn.number, CloseReason::IdleTimeout);
-            }
-        }
-        self.pump();
-        if self.min_at().is_some_and(|at| at <= now) {
-            self.open();
-            self.min_after = now + Duration::from_millis(333);
-        }
-        if self.probe_at().is_some_and(|at| at <= now) {
-            self.open();
-        }
-    }
-
-    // ---- operators ----
-
-    pub fn configure(&mut self, limits: Limits, policy: Policy) {
-        self.limits = limits;
-        self.policy = policy;
-        let idle: Vec<u64> = self.idle().iter().map(|conn| conn.number).collect();
-        for number in idle {
-            if self.conns.len() - self.count(State::Closing) > self.hard() {
-                self.close_conn(number, CloseReason::TooMany);
-            }
-        }
-        self.pump();
-    }
-
-    pub fn keep_min(&mut self, always: bool) {
-        self.min_wanted = always;
-    }
-
-    pub fn pause(&mut self) {
-        if self.gate == Gate::Open {
-            self.gate = Gate::Paused;
-        }
-    }
-
-    pub fn resume(&mut self) {
-        if self.gate == Gate::Closed {
-            return;
-        }
-        self.gate = Gate::Open;
-        self.draining = false;
-        if let Server::Down { until, .. } = &mut self.server {
-            *until = (*until).min(self.now);
-        }
-        self.pump();
-    }
-
-    pub fn drain(&mut self) {
-        self.draining = true;
-        self.replace_all(self.drain_reason());
-    }
-
-    pub fn renew(&mut self) {
-        self.replace_all(CloseReason::Renewed);
-    }
-
-    pub fn close(&mut self) {
-        self.gate = Gate::Closed;
-        self.draining = true;
-        self.refuse_all(Refusal::Closed);
-        self.replace_all(CloseReason::Drained);
-    }
-
-    fn replace_all(&mut self, reason: CloseReason) {
-        self.epoch += 1;
-        let idle: Vec<u64> = self.idle().iter().map(|conn| conn.number).collect();
-        for number in idle {
-            self.close_conn(number, reason);
-        }
-        self.pump();
-    }
-
-    pub fn renew_conn(&mut self, number: u64) {
-        self.conn(number).epoch = 0;
-        if self.conn(number).state == State::Idle {
-            self.close_conn(number, CloseReason::Renewed);
-            self.pump();
-        }
-    }
-
-    pub fn evict(&mut self) -> Option<u64> {
-        let number = self.idle().first()?.number;
-        self.close_conn(number, CloseReason::Evicted);
-        self.pump();
-        Some(number)
     }
 }
