@@ -2,3 +2,4 @@
 
 pub mod hba;
 pub mod secrets;
+mod verify;
