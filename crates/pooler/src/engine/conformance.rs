@@ -15,6 +15,7 @@ use headpond_core::Timestamp;
 use super::{Address, Chunk, Engine, Event, Flow, Socket, SocketOptions, Waker, socket};
 
 mod laws;
+pub(super) mod measure;
 
 pub(super) use laws::*;
 

@@ -37,3 +37,18 @@ mod unix {
     use super::*;
     crate::engine::conformance::keeps_the_laws!(Some(Real(conformance::Place::unix())));
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn what_a_relayed_transaction_costs() {
+    use crate::engine::uring::Uring;
+    use conformance::measure::{Load, relay};
+    let loads = [(1, 300), (8, 300), (64, 300), (256, 300), (8, 1 << 20)];
+    for (clients, answer) in loads {
+        let load = Load { clients, answer, seconds: 1.5 };
+        for _ in 0..2 {
+            relay("epoll", || Epoll::new().expect("an engine"), load);
+            relay("uring", || Uring::new().expect("an engine"), load);
+        }
+    }
+}
