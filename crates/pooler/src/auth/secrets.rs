@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn users_are_read_line_by_line_and_the_later_wins() {
-        let text = "; a comment\n\n\"a\" \"1\"\r\n  \"b\"\"c\" \"x\"\"y\" more\n\"a\" \"2\"\n\"d\"\"\"\"\"\n";
+        let text = "; a comment\n\n\"a\" \"1\"\r\n  \"b\"\"c\" \"x\"\"y\" more\n\
+            \"a\" \"2\"\n\"d\"\"\"\"\"\n";
         let parsed = Userlist::parse(text.as_bytes());
         assert_eq!(parsed.broken, Some(Broken { line: 6, flaw: Flaw::Form }));
         let users: Vec<(&str, &str)> = parsed

@@ -10,6 +10,31 @@ use super::database::Database;
 use super::error::{Doubt, Place, Warning};
 use super::table::{Changeable, Effect, Key, Section};
 
+impl Config {
+    /// Takes over the values of the running configuration that only a start can change, so
+    /// that what is shown is what is in force; [`Changes::restart`] named them before.
+    pub fn retain_until_restart(&mut self, running: &Config) {
+        for (section, keys) in [
+            (Section::Pooler, self.global.differing(&running.global)),
+            (Section::Http, self.http.differing(&running.http)),
+            (Section::Native, self.headpond.differing(&running.headpond)),
+        ] {
+            for key in keys.iter().filter(|key| key.changeable == Changeable::Restart) {
+                let text = running.text(section, key).unwrap_or_default();
+                let done = match section {
+                    Section::Http => self.http.assign(key.name, &text),
+                    Section::Native => self.headpond.assign(key.name, &text),
+                    _ => self.global.assign(key.name, &text),
+                };
+                let done = done.expect("the key has a row: it came from there");
+                done.expect("what is shown reads back: a test shows it for every key");
+                let place = running.origin(section, "", key.name).clone();
+                self.origins.insert((section, String::new(), key.name), place);
+            }
+        }
+    }
+}
+
 /// What a reload means for one database entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseChange {

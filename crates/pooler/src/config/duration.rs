@@ -136,9 +136,8 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in
-            ["", ".", "-1", "1e3", "inf", "nan", "1w", "1.2.3", "--1", "٣", "9".repeat(60).as_str()]
-        {
+        let huge = "9".repeat(60);
+        for text in ["", ".", "-1", "1e3", "inf", "nan", "1w", "1.2.3", "--1", "٣", &huge] {
             assert!(parse(text, Unit::Second).is_err(), "{text}");
         }
     }

@@ -26,9 +26,10 @@ const PREFIX: &str = "HEADPOND_";
 const LEVEL: &str = "__";
 const FILE: &str = "_FILE";
 
-/// Names that others read: the command line, and the tests.
+/// Names that others read: the command line, the tests and the measurements.
 const FOREIGN: [&str; 3] = ["HEADPOND_CONFIG", "HEADPOND_URL", "HEADPOND_CONSOLE"];
-const FOREIGN_PREFIX: &str = "HEADPOND_TEST_";
+const FOREIGN_PREFIXES: [&str; 4] =
+    ["HEADPOND_TEST_", "HEADPOND_SIM_", "HEADPOND_FUZZ_", "HEADPOND_BENCH_"];
 
 /// Variables of others that mean something to us.
 const AMBIENT: [&str; 4] = ["HOME", "USER", "PGUSER", "PGPASSWORD"];
@@ -84,7 +85,7 @@ impl Env {
             self.ambient.insert(name, value);
         } else if name.starts_with(PREFIX)
             && !FOREIGN.contains(&name.as_str())
-            && !name.starts_with(FOREIGN_PREFIX)
+            && !FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         {
             self.ours.insert(name, value);
         }

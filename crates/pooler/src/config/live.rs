@@ -2,11 +2,11 @@
 //!
 //! Invariant: a failed SET changes nothing; what SHOW prints, SET reads.
 
-use super::Config;
-use super::error::{Place, Shown};
+use super::error::{Place, Problem, Shown};
 use super::kind::Invalid;
 use super::nearest::nearest;
 use super::table::{Changeable, Key, Section};
+use super::{Config, check};
 
 /// One row of SHOW CONFIG.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +70,24 @@ impl Config {
         rows
     }
 
-    fn text(&self, section: Section, key: &Key) -> Option<String> {
+    pub(super) fn text(&self, section: Section, key: &Key) -> Option<String> {
         let text = match section {
             Section::Http => self.http.shown(key.name),
             Section::Native => self.headpond.shown(key.name),
             _ => self.global.shown(key.name),
         };
         text.flatten()
+    }
+
+    /// Returns why a value that can be read must not be used. Contradictions between values
+    /// are left to those who use them: several SETs may be on their way to the end of one.
+    fn unsupported(&self) -> Option<Invalid> {
+        let mut errors = Vec::new();
+        check::errors(self, &mut errors);
+        errors.into_iter().find_map(|error| match error.problem {
+            Problem::Value { invalid, .. } => Some(invalid),
+            _ => None,
+        })
     }
 
     /// Sets one key, as the console's SET does.
@@ -99,6 +110,7 @@ impl Config {
         if row.changeable == Changeable::Restart {
             return Err(SetError::NotChangeable(row.name));
         }
+        let before = self.global.clone();
         let done = match section {
             _ if value.contains('\0') => Some(Err(Invalid::Nul)),
             Section::Http => self.http.assign(row.name, value),
@@ -107,6 +119,10 @@ impl Config {
         };
         let done = done.expect("the key has a row: it was found above");
         done.map_err(|invalid| SetError::Value { key: row.name, invalid })?;
+        if let Some(invalid) = self.unsupported() {
+            self.global = before;
+            return Err(SetError::Value { key: row.name, invalid });
+        }
         self.origins.insert((section, String::new(), row.name), Place::Console);
         Ok(())
     }

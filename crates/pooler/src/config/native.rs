@@ -30,9 +30,9 @@ settings! {
     local_first as "local_first_ms": Milliseconds = "1", Live Policy Honoured,
         "How long a waiter of another worker may be overtaken by the own worker's",
         "a handover between threads costs more than this on a busy machine";
-    drain_timeout: Seconds = "30", Live Policy Honoured,
-        "How long a shutdown waits for clients before it closes them",
-        "orchestrators kill after 30 seconds";
+    drain_timeout: Seconds = "0", Live Policy Honoured,
+        "How long a shutdown waits before it closes who is left, 0 for as long as it takes",
+        "PgBouncer waits for as long as it takes";
     on_failing: OnFailing = "fail", Live Policy Honoured,
         "What clients hear while no server can be reached",
         "PgBouncer fails them at once, and a client that is told can act";

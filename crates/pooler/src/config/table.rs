@@ -200,7 +200,8 @@ macro_rules! overrides {
     (
         $(#[$meta:meta])*
         $struct:ident;
-        $( $field:ident : $kind:ty, $effect:ident $status:ident, $means:literal, $because:literal; )+
+        $( $field:ident : $kind:ty, $effect:ident $status:ident, $means:literal,
+           $because:literal; )+
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq)]

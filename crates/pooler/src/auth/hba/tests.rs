@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn any_line_of_the_right_words_is_read(
         words in proptest::collection::vec(
-            "(local|host|hostssl|all|@x|@x,|\"|,|#|\n|::1/0|10.0.0.0|/|255.0.0.0|trust|peer|map=| )",
+            "(local|host|all|@x|@x,|\"|,|#|\n|::1/0|10.0.0.0|/|255.0.0.0|trust|peer|map=| )",
             0..16,
         ),
     ) {

@@ -202,7 +202,8 @@ fn every_error_is_told_with_its_line_and_the_nearest_name() {
 fn toml_errors_have_a_column_too() {
     let text = "pool_mode = \"session\"\n[pooler]\npool_mod = \"session\"\n  listen_port = \"x\"\n\
         log_stats = [1]\nmax_client_conn = true\nstats_period = 2024-01-01\n[pgbouncer]\n\
-        [databases.a]\nurl = \"mysql://x\"\nport = 1.5\n[databases]\nb = 3\nc = 'postgres:///d?sslmod=x'\n\
+        [databases.a]\nurl = \"mysql://x\"\nport = 1.5\n[databases]\nb = 3\n\
+        c = 'postgres:///d?sslmod=x'\n\
         [peers.x]\nhost = \"h\"\n[users.u]\npool_mode = \"fast\"\n";
     let errors = errors_of(load_text("p.toml", text));
     let expected = [
@@ -468,7 +469,8 @@ proptest! {
     #[test]
     fn any_lines_of_the_right_words_are_one_too(
         words in proptest::collection::vec(
-            "(\\[pgbouncer\\]|\\[databases\\]|\\[users.u\\]|pool_mode|session|host|a|=|= |'|\"|\n|\\*|1|%include x| |\\[|\\])",
+            "(\\[pgbouncer\\]|\\[databases\\]|\\[users.u\\]|pool_mode|session|host|a|=|= |'|\"\
+             |\n|\\*|1|%include x| |\\[|\\])",
             0..24,
         ),
     ) {

@@ -121,6 +121,19 @@ fn a_reload_tells_what_each_entry_needs() {
 }
 
 #[test]
+fn what_only_a_start_can_change_stays_as_it_runs() {
+    let running = ini("[pgbouncer]\nlisten_port=1\nlisten_addr=a,b\nuser=\nverbose=1\n\
+        [http]\nlisten=127.0.0.1:1\n[headpond]\nworkers=3\n");
+    let mut new = ini("[pgbouncer]\nlisten_port=2\nuser=x\nunix_socket_mode=0700\nverbose=2\n\
+        [http]\nlisten=\n[headpond]\nworkers=4\n");
+    new.retain_until_restart(&running);
+    let changes = Changes::between(&running, &new);
+    assert_eq!((changes.live, changes.restart), (vec!["verbose"], vec![]));
+    let place = new.origin(Section::Pooler, "", "listen_port").to_string();
+    assert_eq!(place, "p.ini:2");
+}
+
+#[test]
 fn other_tls_towards_servers_makes_every_open_one_obsolete() {
     let old = ini("[databases]\na = host=x\n");
     let new = ini("[pgbouncer]\nserver_tls_sslmode=require\n[databases]\na = host=x\n");

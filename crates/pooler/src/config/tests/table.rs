@@ -87,6 +87,10 @@ fn a_failed_set_changes_nothing() {
         config.set("pool_mod", "session").expect_err("no key").to_string(),
         "unknown parameter: pool_mod (did you mean 'pool_mode'?)"
     );
+    assert_eq!(
+        config.set("auth_type", "ldap").expect_err("nobody would be asked").to_string(),
+        "invalid value for auth_type: not supported by headpond"
+    );
     assert_eq!(config.set("listen_port", "1"), Err(SetError::NotChangeable("listen_port")));
     assert_eq!(config.global, Global::default());
     assert_eq!(*config.origin(Section::Pooler, "", "default_pool_size"), Place::Default);
