@@ -147,13 +147,12 @@ impl PoolCore {
     /// Takes a caller out of the queue. Returns `false` if it was granted or refused already:
     /// then that command is on its way, and a grant comes back by `grant_undeliverable`.
     pub fn abandon(&mut self, now: Timestamp, waiter: WaiterId) -> bool {
-        let now = self.tick(now);
+        self.tick(now);
         if self.waiters.remove(waiter).is_none() {
             self.counters.stale += 1;
             return false;
         }
         self.counters.abandoned += 1;
-        self.arm_openings(now);
         true
     }
 
@@ -377,6 +376,7 @@ impl PoolCore {
                 }
                 self.last_asked = now;
                 if let Some(refusal) = self.refusal_for_newcomers(now) {
+                    // The next probe may not have been due to anybody's wish until now.
                     self.arm_openings(now);
                     return self.refuse_newcomer(refusal);
                 }

@@ -268,6 +268,24 @@ fn without_anybody_asking_a_failing_server_is_left_alone_after_a_minute() {
 }
 
 #[test]
+fn a_caller_turned_away_late_in_a_long_pause_is_still_probed_for() {
+    let long = ms(600_000);
+    let mut bench = Bench::with(2, Policy { backoff_first: long, backoff_max: long, ..quiet() });
+    bench.queue(A, 11);
+    let conn = bench.open();
+    bench.fail(conn, ConnectFailure::Refused);
+    bench.refusals();
+    let retry_after = failing_refusal(bench.refused());
+    assert!(retry_after > ms(61_000), "the seed draws a long pause: {retry_after:?}");
+    bench.pass(retry_after - ms(1000));
+    assert_eq!(bench.pool.poll_timeout(), None, "nobody has asked for a minute");
+    bench.refused();
+    assert_eq!(bench.pool.poll_timeout(), bench.after(ms(1000)));
+    bench.pass(ms(1000));
+    bench.open();
+}
+
+#[test]
 fn a_caller_after_a_long_silence_is_the_probe_and_not_turned_away() {
     let mut bench = Bench::of_size(2);
     bench.queue(A, 11);
