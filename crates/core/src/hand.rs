@@ -76,10 +76,12 @@ impl PoolCore {
     ) {
         let live = self.slots.live();
         self.connector.failed(now, started, cause, live, (&self.policy, &mut self.random));
-        // While paused callers are held on purpose; while others have connections, those will
-        // come back and serve.
+        // While paused callers are held on purpose; connections that others have will come back
+        // and serve; and one refused connect of several is no verdict on the rest.
+        let hopeful =
+            live > 0 || self.slots.count(State::Opening) > 0 && cause != ConnectFailure::Rejected;
         if self.gate == Gate::Open
-            && live == 0
+            && !hopeful
             && let Some(refusal) = self.connector.eviction(now, &self.policy)
         {
             self.refuse_all(refusal);

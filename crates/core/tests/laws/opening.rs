@@ -89,11 +89,12 @@ fn a_failed_connect_with_nothing_left_turns_everyone_away_until_a_probe_succeeds
     bench.queue(A, 12);
     let other = bench.open();
     bench.fail(conn, ConnectFailure::Refused);
-    let refused: Vec<u64> = bench.refusals().into_iter().map(|(caller, _)| caller).collect();
-    assert_eq!(refused, [11, 12]);
+    bench.nothing();
     let retry_after = failing_refusal(bench.refused());
     assert!(!retry_after.is_zero() && retry_after <= quiet().backoff_first);
     bench.fail(other, ConnectFailure::Refused);
+    let refused: Vec<u64> = bench.refusals().into_iter().map(|(caller, _)| caller).collect();
+    assert_eq!(refused, [11, 12], "once the other connect has failed, too");
     assert_eq!(bench.pool.health(), Health::Failing(ConnectFailure::Refused));
     bench.pass(retry_after);
     let probe = bench.open();
@@ -101,6 +102,19 @@ fn a_failed_connect_with_nothing_left_turns_everyone_away_until_a_probe_succeeds
     bench.ready(probe);
     assert_eq!(bench.take(A), probe);
     assert_eq!(bench.pool.health(), Health::Recovering);
+}
+
+#[test]
+fn one_failed_connect_of_several_turns_nobody_away() {
+    let mut bench = Bench::of_size(2);
+    bench.queue(A, 11);
+    bench.queue(A, 12);
+    let opens = bench.opens();
+    bench.fail(opens[0], ConnectFailure::Refused);
+    bench.ready(opens[1]);
+    let [Command::Grant { caller: 11, .. }, Command::Open { .. }] = bench.commands()[..] else {
+        panic!("the first is served, and the second has a new connect")
+    };
 }
 
 #[test]

@@ -314,6 +314,7 @@ impl Naive {
             if let Some(refusal) = told
                 && self.gate == Gate::Open
                 && self.live() == 0
+                && (self.count(State::Opening) == 0 || why == ConnectFailure::Rejected)
             {
                 self.refuse_all(refusal);
             }
