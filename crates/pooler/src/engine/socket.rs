@@ -52,7 +52,8 @@ impl Default for SocketOptions {
     }
 }
 
-/// Opens a listening TCP socket. IPv6 ones take no IPv4 connections.
+/// Opens a listening TCP socket. IPv6 ones take no IPv4 connections. Its connections send small
+/// messages at once, unless [`configure_stream`] says otherwise.
 ///
 /// # Errors
 /// The system's: address in use, not ours, or not permitted.
@@ -62,6 +63,8 @@ pub fn listen_tcp(addr: SocketAddr, backlog: u32, reuseport: bool) -> io::Result
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    // Inherited by every connection: an answer in two pieces must not wait for an acknowledgement.
+    socket.set_tcp_nodelay(true)?;
     if reuseport {
         socket.set_reuse_port(true)?;
     }

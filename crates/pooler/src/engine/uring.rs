@@ -23,6 +23,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use super::buffer::Arena;
 use super::slots::Slots;
 use super::socket::{self, Local};
 use super::transfer::is_callers;
@@ -32,10 +33,19 @@ use buffers::Buffers;
 use ring::{Done, Kind, Ring};
 use stream::{Marks, Stream};
 
+/// Memory for one turn of streams that outgrow the ring's buffers.
+const ARENA: usize = 256 << 10;
+/// The most one such stream may read in a turn, so that others get theirs.
+const READ_MAX: usize = 64 << 10;
+/// With less room than this left, a read waits for the next turn rather than be cut up.
+const READ_MIN: usize = 4 << 10;
+
 /// An engine over io_uring.
 pub struct Uring {
     ring: Ring,
     buffers: Rc<Buffers>,
+    /// Where streams that outgrow the ring's buffers are read.
+    arena: Arena,
     waker: EventWaker,
     slots: Slots<Entry>,
     /// Streams with something to send or to flush at the next wait.
@@ -146,6 +156,7 @@ impl Uring {
         Ok(Self {
             ring,
             buffers,
+            arena: Arena::new(ARENA),
             waker,
             slots: Slots::new(),
             sending: Vec::new(),
@@ -173,13 +184,26 @@ impl Uring {
         if self.buffers.has_some() {
             self.reading.append(&mut self.starved);
         }
+        self.arena.recycle(READ_MAX);
+        let mut waiting = 0;
         for n in 0..self.reading.len() {
             let socket = self.reading[n];
-            if let Some(stream) = self.slots.stream_mut(socket) {
-                stream.queue_read(&mut self.ring, socket);
+            let Some(stream) = self.slots.stream_mut(socket) else { continue };
+            if stream.marks.has(Marks::STREAMING) {
+                let Some(room) = self.arena.room(READ_MAX, READ_MIN) else {
+                    // Others had their share; this one is first in the next wait.
+                    self.reading[waiting] = socket;
+                    waiting += 1;
+                    continue;
+                };
+                let events = &mut self.queued;
+                if stream.read_directly(&mut self.arena, &room, socket, events) {
+                    continue;
+                }
             }
+            stream.queue_read(&mut self.ring, socket);
         }
-        self.reading.clear();
+        self.reading.truncate(waiting);
     }
 
     /// Turns answers into events, then counts the unanswered quiet sends as sent.

@@ -36,8 +36,15 @@ pub(in crate::engine) fn relay<E: Engine<Handle = std::os::fd::OwnedFd>>(
     std::thread::scope(|scope| {
         let (server_stop, client_stop) = (Arc::clone(&stop), Arc::clone(&stop));
         let client_count = Arc::clone(&count);
-        scope.spawn(move || serve(server_side, load.answer, &server_stop));
-        scope.spawn(move || ask(&clients, load, &client_stop, &client_count));
+        // Named, so that a profiler can tell them from the relay.
+        let servers_thread = std::thread::Builder::new().name("servers".to_owned());
+        let clients_thread = std::thread::Builder::new().name("clients".to_owned());
+        servers_thread
+            .spawn_scoped(scope, move || serve(server_side, load.answer, &server_stop))
+            .expect("a thread");
+        clients_thread
+            .spawn_scoped(scope, move || ask(&clients, load, &client_stop, &client_count))
+            .expect("a thread");
         let mut relay = Relay::new(make(), client_side, &servers);
         relay.turn_for(0.5);
         let (before, cpu, start) =

@@ -16,8 +16,8 @@ use io_uring::types::BufRingEntry;
 /// The group all reads take their buffers from.
 pub(super) const GROUP: u16 = 0;
 /// How many buffers there are: a power of two, and more than a busy turn needs.
-const COUNT: u16 = 128;
-/// The most one read brings. Measured: larger ones gain nothing.
+const COUNT: u16 = 64;
+/// The most one read brings; streams that fill it are read past the ring, in larger steps.
 pub(super) const SIZE: u32 = 32 << 10;
 const PAGE: usize = 4096;
 

@@ -16,6 +16,7 @@ use socket2::{SockAddr, SockRef};
 use super::buffers::{GROUP, Lease, SIZE};
 use super::ring::{Done, Kind, Ring};
 use super::{Next, Spares};
+use crate::engine::buffer::{Arena, Room};
 use crate::engine::transfer;
 use crate::engine::{Chunk, Event, Flow, Socket, Token};
 
@@ -77,6 +78,8 @@ impl Marks {
     pub(super) const CONNECTING: Self = Self(1 << 8);
     /// The read is being taken back, to move the stream.
     pub(super) const LEAVING: Self = Self(1 << 9);
+    /// The last read was full: more than a buffer's worth is under way.
+    pub(super) const STREAMING: Self = Self(1 << 11);
     /// Closed for the worker, kept for the kernel.
     pub(super) const CLOSED: Self = Self(1 << 10);
 
@@ -161,39 +164,86 @@ impl Stream {
         events: &mut Vec<Event<OwnedFd>>,
     ) -> Next {
         self.marks.clear(Marks::READING);
-        let token = self.token;
-        let error = match (done.outcome(), lease) {
-            (Ok(0), _) | (Ok(_), None) => {
-                self.marks.clear(Marks::ARMED);
-                self.marks.set(Marks::ENDED);
-                events.push(Event::Read { token, socket, data: Chunk::empty() });
-                return Next::Nothing;
-            }
-            (Ok(_), Some(lease)) => {
-                self.marks.clear(Marks::ARMED.and(Marks::HOT));
-                if done.is_nonempty() {
-                    self.marks.set(Marks::HOT);
+        match (done.outcome(), lease) {
+            (Ok(len), Some(lease)) if len > 0 => {
+                if len == SIZE {
+                    self.marks.set(Marks::STREAMING);
                 }
-                events.push(Event::Read { token, socket, data: Chunk::from(lease) });
-                return Next::Nothing;
-            }
-            (Err(error), _) => error,
-        };
-        match error.raw_os_error() {
-            Some(libc::ENOBUFS) => {
-                self.marks.set(Marks::LISTED);
-                Next::ReadWhenFed
-            }
-            Some(libc::ECANCELED) if self.marks.has(Marks::LEAVING) => Next::Nothing,
-            Some(libc::ECANCELED | libc::EINTR) => self.next_read(),
-            Some(libc::EAGAIN) if self.wait_for_room().is_ok() => self.next_read(),
-            _ => {
-                self.marks.clear(Marks::ARMED);
-                self.marks.set(Marks::ENDED);
-                events.push(Event::ReadFailed { token, socket, error });
+                self.deliver(Chunk::from(lease), done.is_nonempty(), socket, events);
                 Next::Nothing
             }
+            (Ok(_), _) => {
+                self.end(Ok(()), socket, events);
+                Next::Nothing
+            }
+            (Err(error), _) => match error.raw_os_error() {
+                Some(libc::ENOBUFS) => {
+                    self.marks.set(Marks::LISTED);
+                    Next::ReadWhenFed
+                }
+                Some(libc::ECANCELED) if self.marks.has(Marks::LEAVING) => Next::Nothing,
+                Some(libc::ECANCELED | libc::EINTR) => self.next_read(),
+                Some(libc::EAGAIN) if self.wait_for_room().is_ok() => self.next_read(),
+                _ => {
+                    self.end(Err(error), socket, events);
+                    Next::Nothing
+                }
+            },
         }
+    }
+
+    /// Reads at once, past the ring, because so much is there that it needs larger steps than
+    /// its buffers. False if nothing is there after all.
+    pub(super) fn read_directly(
+        &mut self,
+        arena: &mut Arena,
+        room: &Room,
+        socket: Socket,
+        events: &mut Vec<Event<OwnedFd>>,
+    ) -> bool {
+        self.marks.clear(Marks::LISTED);
+        match transfer::receive(self.fd.as_raw_fd(), room) {
+            Ok(0) => self.end(Ok(()), socket, events),
+            Ok(len) => {
+                // SAFETY: `room` is the latest and the kernel filled `len` bytes of it.
+                let data = unsafe { arena.take(room, len) };
+                let is_full = len == room.len;
+                if !is_full {
+                    self.marks.clear(Marks::STREAMING);
+                }
+                self.deliver(data, is_full, socket, events);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.marks.clear(Marks::STREAMING.and(Marks::HOT));
+                return false;
+            }
+            Err(error) => self.end(Err(error), socket, events),
+        }
+        true
+    }
+
+    fn deliver(
+        &mut self,
+        data: Chunk,
+        has_more: bool,
+        socket: Socket,
+        events: &mut Vec<Event<OwnedFd>>,
+    ) {
+        self.marks.clear(Marks::ARMED.and(Marks::HOT));
+        if has_more {
+            self.marks.set(Marks::HOT);
+        }
+        events.push(Event::Read { token: self.token, socket, data });
+    }
+
+    fn end(&mut self, how: io::Result<()>, socket: Socket, events: &mut Vec<Event<OwnedFd>>) {
+        self.marks.clear(Marks::ARMED);
+        self.marks.set(Marks::ENDED);
+        let token = self.token;
+        events.push(match how {
+            Ok(()) => Event::Read { token, socket, data: Chunk::empty() },
+            Err(error) => Event::ReadFailed { token, socket, error },
+        });
     }
 
     fn next_read(&mut self) -> Next {

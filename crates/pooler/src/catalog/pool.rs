@@ -1,0 +1,232 @@
+//! One pool: the servers of a (database, user) pair and what belongs to them.
+//!
+//! Invariant: the bookkeeping is behind one short lock that is never held across I/O; everything
+//! that is read per query is behind an `Arc` that is replaced whole.
+//! Not here: carrying out the commands of the core (`worker/`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use headpond_core::{Limits, Policy, PoolCore};
+use headpond_stats::{Counter, Histogram};
+use headpond_wire::auth::scram;
+use headpond_wire::login::connect::Welcome;
+use headpond_wire::session;
+use parking_lot::Mutex;
+
+use super::database::{Database, User};
+
+/// What makes two clients share servers: everything that a server connection cannot change later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolKey {
+    /// Name of the `[databases]` entry.
+    pub database: String,
+    /// The user that the servers log in as.
+    pub user: String,
+}
+
+/// The resolved settings of a pool; replaced whole on reload.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// What the relay needs.
+    pub session: session::Settings,
+    /// Sizes.
+    pub limits: Limits,
+    /// Times and orders.
+    pub policy: Policy,
+    /// Run at release in session mode (or always); empty for none.
+    pub reset_query: Vec<u8>,
+    /// Also in transaction and statement mode.
+    pub reset_always: bool,
+    /// Run on idle servers before use; `None` for no check. Empty text is an empty query.
+    pub check_query: Option<Vec<u8>>,
+    /// Run on each new server.
+    pub connect_query: Option<Vec<u8>>,
+    /// Connect and login together.
+    pub connect_timeout: Duration,
+    /// How long a client waits for a server; zero for ever.
+    pub query_wait_timeout: Duration,
+    /// Notice to a client queued this long; zero for none.
+    pub query_wait_notify: Duration,
+    /// Limit of one query.
+    pub query_timeout: Duration,
+    /// Limit of idling in a transaction.
+    pub idle_transaction_timeout: Duration,
+    /// Limit of a transaction.
+    pub transaction_timeout: Duration,
+    /// Limit of idling outside one.
+    pub client_idle_timeout: Duration,
+    /// How long a cancel may take.
+    pub cancel_wait_timeout: Duration,
+    /// Session mode: close a server marked for closing as soon as it is idle.
+    pub fast_close: bool,
+}
+
+/// Counters of a pool on one worker: written by that worker alone.
+#[derive(Default)]
+pub struct PoolStats {
+    /// Servers handed to clients.
+    pub assignments: Counter,
+    /// Transactions finished.
+    pub transactions: Counter,
+    /// Queries finished.
+    pub queries: Counter,
+    /// Bytes from clients.
+    pub received: Counter,
+    /// Bytes to clients.
+    pub sent: Counter,
+    /// Nanoseconds inside transactions.
+    pub transaction_time: Counter,
+    /// Nanoseconds inside queries.
+    pub query_time: Counter,
+    /// Nanoseconds waited for servers.
+    pub wait_time: Counter,
+    /// Parse messages from clients.
+    pub client_parses: Counter,
+    /// Parse messages to servers.
+    pub server_parses: Counter,
+    /// Bind messages.
+    pub binds: Counter,
+    /// Logins finished.
+    pub logins: Counter,
+    /// Connects that succeeded.
+    pub connects: Counter,
+    /// Connects that failed.
+    pub connect_failures: Counter,
+    /// Servers closed.
+    pub closes: Counter,
+    /// Errors that the pooler sent to clients.
+    pub errors: Counter,
+    /// Cancels sent on.
+    pub cancels: Counter,
+    /// Notices and notifications that nobody was there to hear.
+    pub dropped_notices: Counter,
+    /// Clients that gave up waiting or were refused.
+    pub refusals: Counter,
+    /// Waits by reason.
+    pub waits: [Histogram; WaitReason::COUNT],
+    /// Query durations.
+    pub query_seconds: Histogram,
+    /// Transaction durations.
+    pub transaction_seconds: Histogram,
+    /// Connect and login durations.
+    pub connect_seconds: Histogram,
+}
+
+/// Why a client waits for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Every server is in use and the pool is at its size.
+    PoolFull,
+    /// A new server is on its way.
+    Connecting,
+    /// An idle server is being checked or moved to this worker.
+    Preparing,
+    /// PAUSE.
+    Paused,
+    /// The server cannot be reached.
+    ServerDown,
+    /// `max_db_connections` or `max_user_connections`.
+    Budget,
+}
+
+impl WaitReason {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+    /// All of them, in the order of [`PoolStats::waits`].
+    pub const ALL: [WaitReason; Self::COUNT] = [
+        WaitReason::PoolFull,
+        WaitReason::Connecting,
+        WaitReason::Preparing,
+        WaitReason::Paused,
+        WaitReason::ServerDown,
+        WaitReason::Budget,
+    ];
+
+    /// The label value and the words in error details.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WaitReason::PoolFull => "pool_full",
+            WaitReason::Connecting => "connecting",
+            WaitReason::Preparing => "preparing",
+            WaitReason::Paused => "paused",
+            WaitReason::ServerDown => "server_down",
+            WaitReason::Budget => "budget",
+        }
+    }
+}
+
+/// A salted password computed once: a server keeps the salt of a role until its password changes.
+#[derive(Clone)]
+pub struct Salted {
+    /// The salt the server sent.
+    pub salt: Vec<u8>,
+    /// The iteration count the server sent.
+    pub iterations: u32,
+    /// PBKDF2 of the password.
+    pub value: zeroize::Zeroizing<[u8; 32]>,
+    /// The password it was made of.
+    pub password: zeroize::Zeroizing<Vec<u8>>,
+}
+
+/// What servers log in with, beyond the configuration.
+#[derive(Default)]
+pub struct Credentials {
+    /// Keys that a client's SCRAM login yielded (pass-through).
+    pub scram: Option<scram::Keys>,
+    /// A password that a client sent in the clear.
+    pub plain: Option<zeroize::Zeroizing<Vec<u8>>>,
+    /// The last PBKDF2 result.
+    pub salted: Option<Salted>,
+}
+
+/// What the first server of a pool reported.
+pub struct Greeting {
+    /// As it came.
+    pub welcome: Welcome,
+    /// The parameters that follow clients; shared by all that change none.
+    pub parameters: session::Parameters,
+}
+
+/// One pool.
+pub struct Pool {
+    /// Which.
+    pub key: PoolKey,
+    /// Small dense number: index into the workers' tables.
+    pub id: u32,
+    /// Who gets which connection.
+    pub core: Mutex<PoolCore>,
+    /// Its database.
+    pub database: Arc<Database>,
+    /// Its user.
+    pub user: Arc<User>,
+    /// Replaced on reload.
+    pub settings: ArcSwap<PoolSettings>,
+    /// What the first server login reported; clients log in with it.
+    pub welcome: ArcSwapOption<Greeting>,
+    /// What servers log in with.
+    pub credentials: Mutex<Credentials>,
+    /// The last error of a server login, repeated to clients while logins fail.
+    pub last_error: Mutex<Option<String>>,
+    /// Counters, one per lane.
+    pub stats: Vec<PoolStats>,
+    /// The deadline for which some worker has a timer, in nanoseconds; `u64::MAX` for none.
+    pub armed: AtomicU64,
+    /// An Open was postponed because an outer budget is full.
+    pub starved: AtomicBool,
+    /// Which host of a list is next.
+    pub next_host: AtomicU32,
+    /// Taken out of the configuration: its clients are closed at their next step.
+    pub removed: AtomicBool,
+}
+
+impl Pool {
+    /// Adds one counter over all lanes.
+    #[must_use]
+    pub fn total(&self, counter: impl Fn(&PoolStats) -> &Counter) -> u64 {
+        self.stats.iter().map(|lane| counter(lane).get()).sum()
+    }
+}
