@@ -16,8 +16,10 @@ use super::{Address, Chunk, Engine, Event, Flow, Socket, SocketOptions, Waker, s
 
 mod laws;
 pub(super) mod measure;
+mod storm;
 
 pub(super) use laws::*;
+pub(super) use storm::a_storm_of_everything_keeps_every_byte;
 
 /// Where engines of one kind live: how to make them, and listeners between them.
 pub(super) trait World {
@@ -235,6 +237,8 @@ macro_rules! keeps_the_laws {
             a_token_changes_for_events_to_come,
             a_pair_arrives_as_head_and_tail,
             bytes_sent_before_close_arrive,
+            connections_at_rest_do_not_end_a_wait,
+            a_storm_of_everything_keeps_every_byte,
         }
     };
     ($world:expr, $($law:ident,)*) => { $(

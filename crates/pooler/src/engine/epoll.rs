@@ -9,23 +9,25 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use headpond_core::Timestamp;
-use socket2::{SockAddr, SockRef};
+use socket2::SockRef;
 
-use super::buffer::{Arena, Room};
+use super::buffer::Arena;
 use super::slots::Slots;
-use super::socket::{self, Local};
-use super::transfer::{is_callers, receive, send};
+use super::socket;
 use super::waker::EventWaker;
-use super::{Address, Chunk, Engine, Event, Flow, Peer, Socket, SocketOptions, Token};
+use super::{Address, Engine, Event, Flow, Socket, SocketOptions, Token};
 
 mod backlog;
+mod listener;
 mod poll;
+mod stream;
 
-use backlog::Backlog;
+use listener::Listener;
 use poll::{Interest, Poll};
+use stream::{Marks, Stream};
 
 /// Read memory of one turn. Measured: a block that fits the second-level cache is best.
 const ARENA: usize = 256 << 10;
@@ -33,8 +35,6 @@ const ARENA: usize = 256 << 10;
 const READ_MAX: usize = 64 << 10;
 /// With less room than this left, a read waits for the next turn rather than be cut up.
 const READ_MIN: usize = 4 << 10;
-/// The most connections one listener may bring in a turn.
-const ACCEPT_MAX: u32 = 64;
 
 /// An engine over epoll.
 pub struct Epoll {
@@ -60,68 +60,6 @@ impl Entry {
             Self::Stream(stream) => stream.fd.as_fd(),
             Self::Listener(listener) => listener.fd.as_fd(),
         }
-    }
-}
-
-struct Stream {
-    fd: OwnedFd,
-    token: Token,
-    marks: Marks,
-    /// Written bytes that the kernel did not take; exists only while there are any.
-    backlog: Option<Box<Backlog>>,
-}
-
-struct Listener {
-    fd: OwnedFd,
-    token: Token,
-    local: Local,
-    paused: bool,
-    /// How many to accept at a time: grows while the queue is found full turn after turn,
-    /// because an accept in vain is dear (the kernel makes the file first).
-    batch: u32,
-    /// The turn that last accepted a full batch.
-    full_turn: u64,
-}
-
-/// The state of a stream: a set, because each is independent of the others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Marks(u16);
-
-impl Marks {
-    const NONE: Self = Self(0);
-    /// The kernel may have bytes, an end or an error for us.
-    const READABLE: Self = Self(1);
-    /// The worker wants one read.
-    const ARMED: Self = Self(1 << 1);
-    /// Stands in `ready`.
-    const QUEUED: Self = Self(1 << 2);
-    /// The end or an error was announced: a short read proves nothing any more.
-    const HANGUP: Self = Self(1 << 3);
-    /// The end or an error was delivered: there is nothing more to read.
-    const ENDED: Self = Self(1 << 4);
-    /// Writing failed.
-    const BROKEN: Self = Self(1 << 5);
-    /// Registered for `EPOLLOUT`.
-    const WATCHED: Self = Self(1 << 6);
-    /// The connect has not been answered.
-    const CONNECTING: Self = Self(1 << 7);
-    /// Our direction ends when the backlog is gone.
-    const FINISH: Self = Self(1 << 8);
-
-    const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    fn has(self, mark: Self) -> bool {
-        self.0 & mark.0 == mark.0
-    }
-
-    fn set(&mut self, mark: Self) {
-        self.0 |= mark.0;
-    }
-
-    fn clear(&mut self, mark: Self) {
-        self.0 &= !mark.0;
     }
 }
 
@@ -246,10 +184,8 @@ impl Engine for Epoll {
 
     fn listen(&mut self, listener: OwnedFd, token: Token) -> io::Result<Socket> {
         SockRef::from(&listener).set_nonblocking(true)?;
-        let local = Local::of(&listener)?;
-        let fd = listener;
-        let entry = Listener { fd, token, local, paused: false, batch: 1, full_turn: 0 };
-        self.insert(Entry::Listener(entry), Interest::Accept)
+        let listener = Listener::new(listener, token)?;
+        self.insert(Entry::Listener(listener), Interest::Accept)
     }
 
     fn pause_accept(&mut self, listener: Socket) {
@@ -401,196 +337,6 @@ impl Engine for Epoll {
         self.serve_reads(events);
         Ok(())
     }
-}
-
-impl Stream {
-    #[inline]
-    fn enqueue(&mut self, ready: &mut VecDeque<Socket>, socket: Socket) {
-        let wanted = Marks::READABLE.and(Marks::ARMED);
-        if self.marks.has(wanted) && !self.marks.has(Marks::QUEUED) {
-            self.marks.set(Marks::QUEUED);
-            ready.push_back(socket);
-        }
-    }
-
-    /// Receives once. None if there was nothing after all: then the read stays armed.
-    fn read(&mut self, arena: &mut Arena, room: &Room, socket: Socket) -> Option<Event<OwnedFd>> {
-        self.marks.clear(Marks::QUEUED);
-        let received = receive(self.fd.as_raw_fd(), room);
-        let token = self.token;
-        match received {
-            Ok(0) => {
-                self.marks.clear(Marks::ARMED.and(Marks::READABLE));
-                self.marks.set(Marks::ENDED);
-                Some(Event::Read { token, socket, data: Chunk::empty() })
-            }
-            Ok(len) => {
-                // Edge-triggered: after a short read the next byte makes an edge. The end of
-                // the stream may have made its edge already, so then only a zero is proof.
-                if len < room.len && !self.marks.has(Marks::HANGUP) {
-                    self.marks.clear(Marks::READABLE);
-                }
-                self.marks.clear(Marks::ARMED);
-                // SAFETY: `room` is the latest and the kernel filled `len` bytes of it.
-                let data = unsafe { arena.take(room, len) };
-                Some(Event::Read { token, socket, data })
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.marks.clear(Marks::READABLE);
-                None
-            }
-            Err(error) => {
-                self.marks.clear(Marks::ARMED.and(Marks::READABLE));
-                self.marks.set(Marks::ENDED);
-                Some(Event::ReadFailed { token, socket, error })
-            }
-        }
-    }
-
-    fn write(&mut self, poll: &Poll, socket: Socket, head: &[u8], tail: &[u8]) -> Flow {
-        if self.marks.has(Marks::BROKEN) {
-            return Flow::Broken;
-        }
-        if let Some(backlog) = &mut self.backlog {
-            backlog.push(head);
-            backlog.push(tail);
-            return Flow::Blocked;
-        }
-        let mut sent = 0;
-        if !self.marks.has(Marks::CONNECTING) {
-            match send(self.fd.as_raw_fd(), head, tail) {
-                Ok(len) if len == head.len() + tail.len() => return Flow::Sent,
-                Ok(len) => sent = len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
-                    self.marks.set(Marks::BROKEN);
-                    return Flow::Broken;
-                }
-            }
-        }
-        let mut backlog = Box::new(Backlog::new());
-        backlog.push(head.get(sent..).unwrap_or_default());
-        backlog.push(tail.get(sent.saturating_sub(head.len())..).unwrap_or_default());
-        self.backlog = Some(backlog);
-        if !self.marks.has(Marks::WATCHED) && !self.marks.has(Marks::CONNECTING) {
-            if poll.change(self.fd.as_fd(), Interest::ReadWrite, socket.to_bits()).is_err() {
-                self.marks.set(Marks::BROKEN);
-                return Flow::Broken;
-            }
-            self.marks.set(Marks::WATCHED);
-        }
-        Flow::Blocked
-    }
-
-    /// Sends what was left over, now that there is room, and reports when it is gone.
-    fn flush(&mut self, poll: &Poll, socket: Socket, events: &mut Vec<Event<OwnedFd>>) {
-        let Some(backlog) = &mut self.backlog else { return };
-        if self.marks.has(Marks::BROKEN) || self.marks.has(Marks::CONNECTING) {
-            return;
-        }
-        let token = self.token;
-        match send(self.fd.as_raw_fd(), backlog.bytes(), &[]) {
-            Ok(len) if len == backlog.len() => {
-                self.backlog = None;
-                self.stop_watching(poll, socket);
-                if self.marks.has(Marks::FINISH) {
-                    self.finish();
-                }
-                events.push(Event::Written { token, socket, result: Ok(()) });
-            }
-            Ok(len) => backlog.advance(len),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                self.marks.set(Marks::BROKEN);
-                events.push(Event::Written { token, socket, result: Err(error) });
-            }
-        }
-    }
-
-    /// A TCP socket stays registered for `EPOLLOUT` once it blocked: it makes no edge unless it
-    /// blocks again. A Unix socket makes one whenever the peer reads.
-    fn stop_watching(&mut self, poll: &Poll, socket: Socket) {
-        if self.marks.has(Marks::WATCHED)
-            && !socket::is_tcp(&self.fd)
-            && poll.change(self.fd.as_fd(), Interest::Read, socket.to_bits()).is_ok()
-        {
-            self.marks.clear(Marks::WATCHED);
-        }
-    }
-
-    fn finish_connect(
-        &mut self,
-        poll: &Poll,
-        socket: Socket,
-        what: u32,
-        events: &mut Vec<Event<OwnedFd>>,
-    ) {
-        if what & (poll::WRITABLE | poll::HANGUP) == 0 {
-            return;
-        }
-        self.marks.clear(Marks::CONNECTING);
-        let result = socket::take_error(&self.fd);
-        if result.is_err() {
-            self.marks.set(Marks::BROKEN.and(Marks::ENDED));
-        } else {
-            self.marks.set(Marks::WATCHED);
-            if self.backlog.is_none()
-                && poll.change(self.fd.as_fd(), Interest::Read, socket.to_bits()).is_ok()
-            {
-                self.marks.clear(Marks::WATCHED);
-            }
-        }
-        events.push(Event::Connected { token: self.token, socket, result });
-    }
-
-    fn finish(&mut self) {
-        self.marks.clear(Marks::FINISH);
-        if SockRef::from(&self.fd).shutdown(std::net::Shutdown::Write).is_err() {
-            // Not connected any more: the read side tells how.
-            self.marks.set(Marks::BROKEN);
-        }
-    }
-}
-
-impl Listener {
-    /// Accepts a batch; an error is ours, not a caller's.
-    fn accept(&mut self, turn: u64, events: &mut Vec<Event<OwnedFd>>) -> io::Result<()> {
-        for _ in 0..self.batch {
-            match accept(&self.fd, self.local) {
-                Ok((handle, peer, local)) => {
-                    let token = self.token;
-                    events.push(Event::Accepted { token, handle, peer, local });
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.batch = 1;
-                    return Ok(());
-                }
-                // The caller hung up while it waited in line, or its network did.
-                Err(error) if is_callers(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let consecutive = self.full_turn + 1 == turn;
-        self.batch = if consecutive { (self.batch * 2).min(ACCEPT_MAX) } else { 1 };
-        self.full_turn = turn;
-        Ok(())
-    }
-}
-
-fn accept(listener: &OwnedFd, local: Local) -> io::Result<(OwnedFd, Peer, Peer)> {
-    let fd = listener.as_raw_fd();
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: `try_init` passes valid storage and its length; the call fills both.
-    let accepted = unsafe {
-        SockAddr::try_init(|storage, len| match libc::accept4(fd, storage.cast(), len, flags) {
-            -1 => Err(io::Error::last_os_error()),
-            // SAFETY: a fresh descriptor that nobody else knows.
-            fd => Ok(OwnedFd::from_raw_fd(fd)),
-        })
-    };
-    let (handle, from) = accepted?;
-    let (peer, local) = socket::peers(&handle, &from, local)?;
-    Ok((handle, peer, local))
 }
 
 #[cfg(test)]

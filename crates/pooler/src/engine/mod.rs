@@ -142,7 +142,7 @@ pub enum Event<H> {
         token: Token,
         /// The socket.
         socket: Socket,
-        /// What came; empty means the peer will say no more. That is told once.
+        /// What came; empty means the peer will say no more. An engine tells that once.
         data: Chunk,
     },
     /// The connection broke. Told once, and only to an armed read.

@@ -28,6 +28,7 @@ mod random;
 mod state;
 #[cfg(test)]
 mod tests;
+mod travel;
 
 pub use endpoint::{Endpoint, Listener, Phase, Received};
 pub use engine::{Sim, SimWaker};

@@ -181,9 +181,8 @@ impl Uring {
             }
         }
         self.sending.clear();
-        if self.buffers.has_some() {
-            self.reading.append(&mut self.starved);
-        }
+        let fed = self.starved.len().min(self.buffers.available());
+        self.reading.extend(self.starved.drain(..fed));
         self.arena.recycle(READ_MAX);
         let mut waiting = 0;
         for n in 0..self.reading.len() {
@@ -215,10 +214,14 @@ impl Uring {
         self.done = done;
         for n in 0..self.quiet.len() {
             let socket = self.quiet[n];
-            if let Some(stream) = self.slots.stream_mut(socket)
-                && let Some(buffer) = stream.sent_quietly()
-            {
-                self.spares.give(buffer);
+            let Some(Entry::Stream(stream)) = self.slots.get_mut(socket) else { continue };
+            let has_more = stream.sent_quietly(&mut self.spares);
+            if !stream.marks.has(Marks::CLOSED) {
+                if has_more {
+                    self.sending.push(socket);
+                }
+            } else if !stream.is_held() {
+                self.slots.remove(socket);
             }
         }
         self.quiet.clear();

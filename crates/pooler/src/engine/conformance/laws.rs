@@ -516,3 +516,28 @@ pub(in crate::engine) fn bytes_sent_before_close_arrive<W: World>(world: &mut W)
         engines[1].close(server);
     }
 }
+
+pub(in crate::engine) fn connections_at_rest_do_not_end_a_wait<W: World>(world: &mut W) {
+    let mut engines = two(world);
+    let (client, server) = join(world, &mut engines);
+    for _ in 0..3 {
+        // Bytes went both ways, and now both ends listen.
+        engines[1].read(server);
+        assert_eq!(engines[0].write(client, b"ping"), Flow::Sent);
+        assert_eq!(settle(world, &mut engines).len(), 1);
+        engines[0].read(client);
+        assert_eq!(engines[1].write(server, b"pong"), Flow::Sent);
+        assert_eq!(settle(world, &mut engines).len(), 1);
+    }
+    engines[0].read(client);
+    engines[1].read(server);
+    settle(world, &mut engines);
+    if W::WAITS {
+        for engine in &mut engines {
+            let until = engine.now() + Duration::from_millis(20);
+            let mut events = Vec::new();
+            engine.wait(Some(until), &mut events).expect("a wait");
+            assert!(events.is_empty() && engine.now() >= until);
+        }
+    }
+}

@@ -1,8 +1,8 @@
-//! The network itself: ends, what travels between them, and when it arrives.
+//! The network itself: ends, their owners, and the agenda of what will arrive.
 //!
-//! Invariant: an end's `in_flight` is what its peer has not read of what it sent; arrivals of
-//! one direction keep their order; an end is `queued` with its owner at most once.
-//! Not here: who reads (`engine.rs`, `endpoint.rs`).
+//! Invariant: an end's `in_flight` is what its peer has not read of what it sent; an end is
+//! `queued` with its owner at most once.
+//! Not here: sending and arriving (`travel.rs`), who reads (`engine.rs`, `endpoint.rs`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -14,9 +14,6 @@ use super::random::Random;
 use super::{Conditions, News, What};
 use crate::engine::{Address, Socket};
 
-/// Connections that wait to be accepted, per listener; more are refused.
-const QUEUE_MAX: usize = 512;
-
 pub(super) struct State {
     pub(super) now: u64,
     pub(super) conditions: Conditions,
@@ -25,9 +22,9 @@ pub(super) struct State {
     pub(super) listeners: Vec<Listening>,
     pub(super) workers: Vec<Desk>,
     pub(super) exhausted: bool,
-    addresses: BTreeMap<Address, u32>,
-    unreachable: BTreeSet<Address>,
-    news: VecDeque<News>,
+    pub(super) addresses: BTreeMap<Address, u32>,
+    pub(super) unreachable: BTreeSet<Address>,
+    pub(super) news: VecDeque<News>,
     agenda: BinaryHeap<Reverse<Due>>,
     sequence: u64,
 }
@@ -46,11 +43,11 @@ pub(super) struct End {
     /// Written and not yet on its way.
     pub(super) backlog: VecDeque<u8>,
     pub(super) write: Write,
-    in_flight: usize,
-    last_arrival: u64,
-    room_announced: bool,
-    closed: bool,
-    silent: bool,
+    pub(super) in_flight: usize,
+    pub(super) last_arrival: u64,
+    pub(super) room_announced: bool,
+    pub(super) closed: bool,
+    pub(super) silent: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -116,7 +113,7 @@ struct Due {
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Arrival {
+pub(super) enum Arrival {
     Request { from: u32, to: Address },
     Answer { to: u32, accepted: bool },
     Bytes { to: u32, bytes: Vec<u8> },
@@ -363,17 +360,17 @@ impl State {
         }
     }
 
-    fn add(&mut self, end: End) -> u32 {
+    pub(super) fn add(&mut self, end: End) -> u32 {
         self.ends.push(end);
         u32::try_from(self.ends.len() - 1).expect("a run is short")
     }
 
-    fn schedule(&mut self, at: u64, what: Arrival) {
+    pub(super) fn schedule(&mut self, at: u64, what: Arrival) {
         self.sequence += 1;
         self.agenda.push(Reverse(Due { at, sequence: self.sequence, what }));
     }
 
-    fn delayed(&mut self) -> u64 {
+    pub(super) fn delayed(&mut self) -> u64 {
         let low = nanos(self.conditions.delay_min);
         let high = nanos(self.conditions.delay_max).max(low);
         let mut delay = low + self.random.below(high - low + 1);
@@ -384,133 +381,11 @@ impl State {
     }
 
     /// Returns when something sent now by an end arrives: after all it sent before.
-    fn arrival(&mut self, from: u32) -> u64 {
+    pub(super) fn arrival(&mut self, from: u32) -> u64 {
         let at = self.delayed();
         let end = self.end(from);
         end.last_arrival = end.last_arrival.max(at);
         end.last_arrival
-    }
-
-    /// Sends as much of the backlog as there is room for, and the end if it is due.
-    fn flush(&mut self, id: u32) {
-        let (capacity, segment_max) = (self.conditions.capacity, self.conditions.segment_max);
-        let reset_rate = self.conditions.reset_per_million;
-        while let end = self.end(id)
-            && end.connect == Connect::Done
-            && let Some(peer) = end.peer
-            && !end.backlog.is_empty()
-            && end.in_flight < capacity
-        {
-            let most = end.backlog.len().min(capacity - end.in_flight).min(segment_max.max(1));
-            let is_short = self.random.chance(self.conditions.cut_per_mille, 1_000);
-            let len = if is_short { 1 + self.random.index(most) } else { most };
-            if self.random.chance(reset_rate, 1_000_000) {
-                self.send_reset(id, peer);
-                self.send_reset(peer, id);
-                return;
-            }
-            let at = self.arrival(id);
-            let end = self.end(id);
-            let bytes = end.backlog.drain(..len).collect();
-            end.in_flight += len;
-            self.schedule(at, Arrival::Bytes { to: peer, bytes });
-        }
-        let end = self.end(id);
-        if end.write == Write::Finishing && end.backlog.is_empty() && end.connect == Connect::Done {
-            end.write = Write::Finished;
-            if let Some(peer) = end.peer {
-                let at = self.arrival(id);
-                self.schedule(at, Arrival::End { to: peer });
-            }
-        }
-    }
-
-    /// A reset usually keeps its place in the line, and sometimes overtakes.
-    fn send_reset(&mut self, from: u32, to: u32) {
-        let at = match self.random.chance(1, 4) && self.conditions.cut_per_mille > 0 {
-            true => self.delayed(),
-            false => self.arrival(from),
-        };
-        self.schedule(at, Arrival::Reset { to });
-    }
-
-    fn arrive(&mut self, what: Arrival) {
-        match what {
-            Arrival::Request { from, to } => self.arrive_request(from, &to),
-            Arrival::Answer { to, accepted } => self.arrive_answer(to, accepted),
-            Arrival::Bytes { to, bytes } => self.arrive_bytes(to, bytes),
-            Arrival::End { to } => {
-                let end = self.end(to);
-                if !end.silent && !end.closed && end.after == After::More {
-                    end.after = After::End;
-                    self.notify(to);
-                }
-            }
-            Arrival::Reset { to } => {
-                let end = self.end(to);
-                if !end.silent && !end.closed && end.after != After::Reset {
-                    end.after = After::Reset;
-                    end.write = Write::Broken;
-                    self.notify(to);
-                }
-            }
-            Arrival::Room { to } => {
-                self.end(to).room_announced = false;
-                self.flush(to);
-                if self.end(to).backlog.is_empty() {
-                    self.notify(to);
-                }
-            }
-            Arrival::Timer { key } => self.news.push_back(News::Timer(key)),
-        }
-    }
-
-    fn arrive_request(&mut self, from: u32, to: &Address) {
-        if self.end(from).closed || self.end(from).silent || self.unreachable.contains(to) {
-            return;
-        }
-        let at = self.delayed();
-        let listener = self.addresses.get(to).copied();
-        let listener = listener.filter(|id| self.listener(*id).waiting.len() < QUEUE_MAX);
-        if let Some(listener) = listener {
-            // What the server's end sends at once must not arrive before the answer.
-            let end = End { peer: Some(from), last_arrival: at, ..End::default() };
-            let id = self.add(end);
-            self.end(from).peer = Some(id);
-            self.listener(listener).waiting.push_back(id);
-            self.notify_listener(listener);
-        }
-        self.schedule(at, Arrival::Answer { to: from, accepted: listener.is_some() });
-    }
-
-    fn arrive_answer(&mut self, to: u32, accepted: bool) {
-        let end = self.end(to);
-        if end.silent {
-            return;
-        }
-        if accepted {
-            end.connect = Connect::Done;
-            self.flush(to);
-        } else {
-            end.connect = Connect::Refused;
-            end.write = Write::Broken;
-        }
-        self.notify(to);
-    }
-
-    fn arrive_bytes(&mut self, to: u32, bytes: Vec<u8>) {
-        let end = self.end(to);
-        if end.silent || end.after == After::Reset {
-            return;
-        }
-        if end.closed {
-            if let Some(peer) = end.peer {
-                self.send_reset(to, peer);
-            }
-            return;
-        }
-        end.incoming.extend(bytes);
-        self.notify(to);
     }
 }
 

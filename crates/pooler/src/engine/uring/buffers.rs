@@ -1,7 +1,7 @@
 //! The buffers that the kernel fills: lent to it in a ring, taken back one read at a time.
 //!
 //! Invariant: a buffer is with the kernel or in exactly one [`Lease`].
-//! Not here: what is read (`mod.rs`).
+//! Not here: what is read (`stream.rs`).
 
 use std::alloc::{self, Layout};
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use io_uring::types::BufRingEntry;
 /// The group all reads take their buffers from.
 pub(super) const GROUP: u16 = 0;
 /// How many buffers there are: a power of two, and more than a busy turn needs.
-const COUNT: u16 = 64;
+pub(super) const COUNT: u16 = 64;
 /// The most one read brings; streams that fill it are read past the ring, in larger steps.
 pub(super) const SIZE: u32 = 32 << 10;
 const PAGE: usize = 4096;
@@ -57,9 +57,9 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Whether the kernel has any buffer to read into.
-    pub(super) fn has_some(&self) -> bool {
-        self.leased.get() < COUNT
+    /// Returns how many buffers the kernel has to read into.
+    pub(super) fn available(&self) -> usize {
+        usize::from(COUNT - self.leased.get())
     }
 
     /// Takes back a buffer that the kernel filled with `len` bytes.

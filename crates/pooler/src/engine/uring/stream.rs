@@ -202,6 +202,9 @@ impl Stream {
         events: &mut Vec<Event<OwnedFd>>,
     ) -> bool {
         self.marks.clear(Marks::LISTED);
+        if !self.marks.has(Marks::ARMED) {
+            return true;
+        }
         match transfer::receive(self.fd.as_raw_fd(), room) {
             Ok(0) => self.end(Ok(()), socket, events),
             Ok(len) => {
@@ -362,14 +365,20 @@ impl Stream {
             .build()
     }
 
-    /// Counts a quiet send that was not answered as sent; returns its buffer.
-    pub(super) fn sent_quietly(&mut self) -> Option<Vec<u8>> {
+    /// Counts a quiet send that was not answered as sent. True if more was written meanwhile.
+    pub(super) fn sent_quietly(&mut self, spares: &mut Spares) -> bool {
         if self.out != Out::Quiet {
-            return None;
+            return false;
         }
-        self.out = Out::Idle;
-        self.finish_if_asked();
-        Some(std::mem::take(&mut self.flying))
+        spares.give(std::mem::take(&mut self.flying));
+        self.gone = 0;
+        if self.next.is_empty() {
+            self.out = Out::Idle;
+            self.finish_if_asked();
+            return false;
+        }
+        self.out = Out::Stuck;
+        true
     }
 
     /// Takes the answer to a send: of a quiet one, that something was left over.
@@ -484,14 +493,16 @@ impl Stream {
         match kind {
             Kind::Receive => self.marks.clear(Marks::READING),
             Kind::Connect => self.marks.clear(Marks::CONNECTING),
-            Kind::Flush => self.out = Out::Idle,
-            Kind::Send | Kind::Accept | Kind::Cancel | Kind::Wake => {}
+            Kind::Flush | Kind::Send => self.out = Out::Idle,
+            Kind::Accept | Kind::Cancel | Kind::Wake => {}
         }
         !self.is_held()
     }
 
-    fn is_held(&self) -> bool {
-        self.marks.any(Marks::READING.and(Marks::CONNECTING)) || self.out == Out::Flushing
+    /// Whether the kernel may still touch memory of this stream, or its descriptor.
+    pub(super) fn is_held(&self) -> bool {
+        self.marks.any(Marks::READING.and(Marks::CONNECTING))
+            || matches!(self.out, Out::Quiet | Out::Flushing)
     }
 
     /// Makes the kernel wait instead of us: sockets from elsewhere may come as non-blocking,
