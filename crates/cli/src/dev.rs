@@ -3,11 +3,9 @@
 //! Invariant: whatever was started here is stopped here, the pooler first, however `dev` ends.
 //! Not here: pooling. The pooler is a child that runs `headpond serve`, as in production.
 
-mod account;
 mod postgres;
 mod status;
 
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::Failure;
 use crate::notify::Readiness;
 use postgres::{Home, NAME, Postgres};
 
@@ -42,33 +41,13 @@ pub struct Options {
     data: Option<PathBuf>,
 }
 
-/// Why `dev` cannot go on, in the words that the user reads.
-#[derive(Debug)]
-pub struct Failure(String);
-
-impl Failure {
-    fn new(what: String) -> Self {
-        Self(what)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-fn fail(path: &Path, error: io::Error) -> Failure {
-    Failure(format!("{}: {error}", path.display()))
-}
-
 /// Runs until Ctrl-C, or until something that it started ends by itself.
 ///
 /// # Errors
 /// What is missing, taken or broken, and what to do about it.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| Failure(format!("no event loop: {e}")))?.block_on(develop(options))
+    runtime.map_err(|e| Failure::new(format!("no event loop: {e}")))?.block_on(develop(options))
 }
 
 async fn develop(options: &Options) -> Result<(), Failure> {
@@ -76,10 +55,10 @@ async fn develop(options: &Options) -> Result<(), Failure> {
         is_free(port)?;
     }
     let folder = tempfile::Builder::new().prefix("headpond-").tempdir();
-    let folder = folder.map_err(|e| Failure(format!("no temporary folder: {e}")))?;
+    let folder = folder.map_err(|e| Failure::new(format!("no temporary folder: {e}")))?;
     // PostgreSQL, under another account, passes through on the way to its socket.
     let pass = std::fs::Permissions::from_mode(0o711);
-    std::fs::set_permissions(folder.path(), pass).map_err(|e| fail(folder.path(), e))?;
+    std::fs::set_permissions(folder.path(), pass).map_err(|e| Failure::path(folder.path(), e))?;
     let mut interrupt = Interrupt::new()?;
     let url = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
     let postgres = match url {
@@ -104,15 +83,15 @@ async fn with_pooler(
     postgres: Option<&(Postgres, Home)>,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
-    let readiness = Readiness::new(folder).map_err(|e| fail(folder, e))?;
+    let readiness = Readiness::new(folder).map_err(|e| Failure::path(folder, e))?;
     let source = match postgres {
-        Some((postgres, _)) => settings(options, folder, postgres)?.into_os_string(),
-        None => "env:DATABASE_URL".into(),
+        Some((postgres, _)) => Some(settings(options, folder, postgres)?),
+        None => None,
     };
-    let mut pooler = spawn(options, &readiness, &source)?;
+    let mut pooler = spawn(options, &readiness, source.as_deref())?;
     tokio::select! {
-        ready = readiness.ready() => ready.map_err(|e| fail(readiness.path(), e))?,
-        ended = pooler.wait() => return Err(Failure(match ended {
+        ready = readiness.ready() => ready.map_err(|e| Failure::path(readiness.path(), e))?,
+        ended = pooler.wait() => return Err(Failure::new(match ended {
             Ok(status) => format!("the pooler did not start: {status}"),
             Err(error) => format!("the pooler did not start: {error}"),
         })),
@@ -147,14 +126,14 @@ async fn watch(
                 println!("draining; once more to stop at once");
                 return Ok(());
             }
-            ended = pooler.wait() => return Err(Failure(match ended {
+            ended = pooler.wait() => return Err(Failure::new(match ended {
                 Ok(status) => format!("the pooler ended by itself: {status}"),
                 Err(error) => format!("the pooler: {error}"),
             })),
             _ = tick.tick() => {
                 if let Some((postgres, home)) = postgres && postgres.is_gone() {
                     let log = home.log();
-                    return Err(Failure(format!("PostgreSQL ended; see {}", log.display())));
+                    return Err(Failure::new(format!("PostgreSQL ended; see {}", log.display())));
                 }
                 if live && let Some(line) = status.line().await {
                     print!("\r\x1b[K{line}");
@@ -183,18 +162,24 @@ async fn drain(pooler: &mut Child, interrupt: &mut Interrupt) {
 fn spawn(
     options: &Options,
     readiness: &Readiness,
-    source: &std::ffi::OsStr,
+    source: Option<&Path>,
 ) -> Result<Child, Failure> {
-    let program = std::env::current_exe().map_err(|e| Failure(format!("own program: {e}")))?;
+    let program = std::env::current_exe().map_err(|e| Failure::new(format!("own program: {e}")))?;
     let mut command = Command::new(&program);
-    command.args(["serve", "--with-parent", "--quiet"]).arg(source);
+    command.args(["serve", "--with-parent"]);
+    match (source, std::env::var_os("DATABASE_URL")) {
+        (Some(file), _) => drop(command.arg(file)),
+        // Not as an argument: everybody may read those, and a URL may hold a password.
+        (None, Some(url)) => drop(command.env_remove("HEADPOND_CONFIG").env("HEADPOND_URL", url)),
+        (None, None) => {}
+    }
     command.env("NOTIFY_SOCKET", readiness.path());
     command.env("HEADPOND_HTTP__LISTEN", format!("127.0.0.1:{}", options.http_port));
     command.env("HEADPOND_LISTEN_ADDR", "127.0.0.1");
     command.env("HEADPOND_LISTEN_PORT", options.port.to_string());
     // Ctrl-C in the terminal is ours to answer: the pooler drains when it is told to.
     command.process_group(0).kill_on_drop(true);
-    command.spawn().map_err(|e| fail(&program, e))
+    command.spawn().map_err(|e| Failure::path(&program, e))
 }
 
 /// Writes the pooler's settings into the temporary folder and returns their file.
@@ -220,9 +205,9 @@ fn settings(options: &Options, folder: &Path, postgres: &Postgres) -> Result<Pat
     );
     let file = folder.join("pgbouncer.ini");
     for (path, text) in [(&users, format!("\"{NAME}\" \"{password}\"\n")), (&file, text)] {
-        std::fs::write(path, text).map_err(|e| fail(path, e))?;
+        std::fs::write(path, text).map_err(|e| Failure::path(path, e))?;
         let secret = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(path, secret).map_err(|e| fail(path, e))?;
+        std::fs::set_permissions(path, secret).map_err(|e| Failure::path(path, e))?;
     }
     Ok(file)
 }
@@ -236,7 +221,7 @@ fn greeting(options: &Options, postgres: Option<&(Postgres, Home)>) -> String {
         }
         None => {
             let url = format!("postgres://127.0.0.1:{port}");
-            (format!("{url}/"), format!("{url}/pgbouncer"))
+            (format!("{url}/{}", own_database()), format!("{url}/pgbouncer"))
         }
     };
     let behind = match postgres {
@@ -255,15 +240,23 @@ fn greeting(options: &Options, postgres: Option<&(Postgres, Home)>) -> String {
     )
 }
 
+/// The database that DATABASE_URL names, as far as it names one.
+fn own_database() -> String {
+    let url = std::env::var("DATABASE_URL").unwrap_or_default();
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    let path = after_scheme.split_once('/').map_or("", |(_, path)| path);
+    path.split('?').next().unwrap_or_default().to_owned()
+}
+
 fn is_free(port: u16) -> Result<(), Failure> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Failure(format!(
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Failure::new(format!(
             "{address} is taken, perhaps by another `headpond dev` or a PgBouncer; who it is: \
              ss -ltnp 'sport = :{port}'; other ports: --port and --http-port"
         ))),
-        Err(error) => Err(Failure(format!("{address}: {error}"))),
+        Err(error) => Err(Failure::new(format!("{address}: {error}"))),
     }
 }
 
@@ -277,7 +270,7 @@ fn data_folder() -> Result<PathBuf, Failure> {
         return Ok(PathBuf::from("/var/lib/headpond/dev"));
     }
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.ok_or_else(|| Failure("HOME is not set; say where: --data FOLDER".into()))?;
+    let home = home.ok_or_else(|| Failure::new("HOME is not set; say where: --data FOLDER"))?;
     Ok(PathBuf::from(home).join(".local/share/headpond/dev"))
 }
 
@@ -286,7 +279,7 @@ struct Interrupt([tokio::signal::unix::Signal; 3]);
 
 impl Interrupt {
     fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|e| Failure(format!("signals: {e}")));
+        let listen = |kind| signal(kind).map_err(|e| Failure::new(format!("signals: {e}")));
         Ok(Self([
             listen(SignalKind::interrupt())?,
             listen(SignalKind::terminate())?,

@@ -4,8 +4,12 @@
 //! 2 (usage) and 78 (configuration).
 //! Not here: any pooling.
 
+mod account;
+mod check;
 mod dev;
 mod notify;
+mod serve;
+mod source;
 
 use std::process::ExitCode;
 
@@ -14,26 +18,115 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A PostgreSQL connection pooler.
+/// What sysexits.h calls EX_CONFIG.
+const EXIT_CONFIG: u8 = 78;
+
+/// Pools PostgreSQL connections; reads PgBouncer's settings and answers on its console.
 #[derive(Parser)]
+#[command(
+    name = "headpond",
+    args_conflicts_with_subcommands = true,
+    disable_version_flag = true,
+    after_help = "As PgBouncer is started: headpond [-qvd] [-u USER] pgbouncer.ini"
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Print the version
+    #[arg(short = 'V', long)]
+    version: bool,
+    /// Take over from a running process
+    #[arg(short = 'R', long, hide = true)]
+    reboot: bool,
+    #[command(flatten)]
+    serve: serve::Options,
 }
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Pool: from pgbouncer.ini, headpond.toml, or the URL of a database alone
+    Serve(serve::Options),
+    /// Read a configuration and everything it names, and say all that is wrong with it
+    Check(check::Options),
     /// A private PostgreSQL with the pooler in front of it, ready to connect to
     Dev(dev::Options),
 }
 
+/// Why the program ends without success: what to say, and the exit code.
+pub struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    /// Something at run time.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 1 }
+    }
+
+    /// The configuration is wrong.
+    pub fn config(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: EXIT_CONFIG }
+    }
+
+    /// A file or folder that cannot be used.
+    pub fn path(path: &std::path::Path, error: std::io::Error) -> Self {
+        Self::new(format!("{}: {error}", path.display()))
+    }
+}
+
 fn main() -> ExitCode {
-    let Command::Dev(options) = Cli::parse().command;
-    match dev::run(&options) {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("headpond dev: {why}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            eprintln!("headpond: {}", failure.text);
+            ExitCode::from(failure.code)
         }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    if cli.version {
+        println!("{}", headpond_pooler::VERSION_LINE);
+        return Ok(());
+    }
+    if cli.reboot {
+        return Err(Failure::new(
+            "--reboot: taking over a running process is not possible yet; with so_reuseport = 1 \
+             the new process starts beside the old one, which SIGTERM then drains",
+        ));
+    }
+    match cli.command {
+        Some(Command::Serve(options)) => serve::run(options),
+        Some(Command::Check(options)) => check::run(&options),
+        Some(Command::Dev(options)) => dev::run(&options),
+        None => serve::run(cli.serve),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_alone_is_served_as_pgbouncer_would() {
+        let cli = Cli::try_parse_from(["headpond", "-q", "-v", "-v", "pgbouncer.ini"]);
+        let cli = cli.unwrap_or_else(|error| panic!("{error}"));
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.source.named(), Some("pgbouncer.ini"));
+    }
+
+    #[test]
+    fn a_subcommand_is_no_file() {
+        let cli = Cli::try_parse_from(["headpond", "serve", "--workers", "3", "a.ini"]);
+        let cli = cli.unwrap_or_else(|error| panic!("{error}"));
+        let Some(Command::Serve(options)) = cli.command else { panic!("serve") };
+        assert_eq!(options.source.named(), Some("a.ini"));
     }
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::account::Account;
-use super::{Failure, fail};
+use crate::Failure;
+use crate::account::Account;
 
 /// The user and the database that a new data folder gets.
 pub const NAME: &str = "headpond";
@@ -75,17 +75,18 @@ pub fn start(home: &Home, sockets: &Path, fresh: bool) -> Result<Postgres, Failu
     let programs = programs()?;
     stop_left_over(home)?;
     if fresh && home.folder.exists() {
-        fs::remove_dir_all(&home.folder).map_err(|e| fail(&home.folder, e))?;
+        fs::remove_dir_all(&home.folder).map_err(|e| Failure::path(&home.folder, e))?;
     }
     make_folder(&home.folder, &account)?;
     make_folder(sockets, &account)?;
     let password = match home.data().join("PG_VERSION").exists() {
-        true => fs::read_to_string(home.secret()).map_err(|e| fail(&home.secret(), e))?,
+        true => fs::read_to_string(home.secret()).map_err(|e| Failure::path(&home.secret(), e))?,
         false => initialise(home, &programs, &account)?,
     };
     let port = free_port().map_err(|e| Failure::new(format!("no free port: {e}")))?;
-    let log = fs::File::create(home.log()).map_err(|e| fail(&home.log(), e))?;
+    let log = fs::File::create(home.log()).map_err(|e| Failure::path(&home.log(), e))?;
     let mut command = account.command(&programs.join("postgres"));
+    command.current_dir("/");
     command.arg("-D").arg(home.data()).arg("-k").arg(sockets).args(["-p", &port.to_string()]);
     command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -93,7 +94,7 @@ pub fn start(home: &Home, sockets: &Path, fresh: bool) -> Result<Postgres, Failu
     command.process_group(0);
     let child = tokio::process::Command::from(command)
         .spawn()
-        .map_err(|e| fail(&programs.join("postgres"), e))?;
+        .map_err(|e| Failure::path(&programs.join("postgres"), e))?;
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let pid = pid.expect("a child that was not waited for has a process id");
     let mut postgres = Postgres { child, pid, port, sockets: sockets.to_path_buf(), password };
@@ -106,7 +107,7 @@ impl Postgres {
     fn until_ready(&mut self, home: &Home) -> Result<(), Failure> {
         let deadline = Instant::now() + START;
         while !is_ready(home) {
-            let over = self.child.try_wait().map_err(|e| fail(&home.data(), e))?;
+            let over = self.child.try_wait().map_err(|e| Failure::path(&home.data(), e))?;
             if over.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(home.log()).unwrap_or_default();
                 let tail: Vec<&str> = log.lines().rev().take(5).collect();
@@ -182,28 +183,28 @@ fn stop_left_over(home: &Home) -> Result<(), Failure> {
 
 fn make_folder(folder: &Path, account: &Account) -> Result<(), Failure> {
     if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent).map_err(|e| fail(parent, e))?;
+        fs::create_dir_all(parent).map_err(|e| Failure::path(parent, e))?;
     }
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(fail(folder, error));
+            return Err(Failure::path(folder, error));
         }
         Ok(()) | Err(_) => {}
     }
-    account.own(folder).map_err(|e| fail(folder, e))
+    account.own(folder).map_err(|e| Failure::path(folder, e))
 }
 
 /// Runs initdb with a random password and makes the database.
 fn initialise(home: &Home, programs: &Path, account: &Account) -> Result<String, Failure> {
     if home.data().exists() {
         // An initdb that was interrupted leaves a folder that no server starts in.
-        fs::remove_dir_all(home.data()).map_err(|e| fail(&home.data(), e))?;
+        fs::remove_dir_all(home.data()).map_err(|e| Failure::path(&home.data(), e))?;
     }
     let password = random_word().map_err(|e| Failure::new(format!("/dev/urandom: {e}")))?;
-    fs::write(home.secret(), &password).map_err(|e| fail(&home.secret(), e))?;
+    fs::write(home.secret(), &password).map_err(|e| Failure::path(&home.secret(), e))?;
     let mode = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(home.secret(), mode).map_err(|e| fail(&home.secret(), e))?;
-    account.own(&home.secret()).map_err(|e| fail(&home.secret(), e))?;
+    fs::set_permissions(home.secret(), mode).map_err(|e| Failure::path(&home.secret(), e))?;
+    account.own(&home.secret()).map_err(|e| Failure::path(&home.secret(), e))?;
     let mut initdb = account.command(&programs.join("initdb"));
     initdb.arg("-D").arg(home.data()).args(["-U", NAME, "--auth=scram-sha-256"]);
     initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]);

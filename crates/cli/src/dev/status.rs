@@ -46,9 +46,9 @@ impl Status {
 /// What the line says, the metric it comes from, and a label that its samples must carry.
 const FIGURES: [(&str, &str, &str); 4] = [
     ("clients", "headpond_clients", ""),
-    ("waiting", "headpond_clients", "state=\"waiting\""),
-    ("servers", "headpond_servers", ""),
-    ("busy", "headpond_servers", "state=\"active\""),
+    ("waiting", "headpond_pool_waiting_clients", ""),
+    ("servers", "headpond_pool_connections", ""),
+    ("busy", "headpond_pool_connections", "state=\"used\""),
 ];
 
 const TRANSACTIONS: &str = "headpond_transactions_total";

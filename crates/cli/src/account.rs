@@ -1,22 +1,28 @@
-//! The account that PostgreSQL runs under: ours, unless we are root.
+//! Accounts by name, and programs that run under them.
 //!
-//! Not here: dropping root ourselves, which nothing asks for.
+//! Invariant: PostgreSQL never runs as root; nothing else changes its account unless told to.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::Failure;
+use crate::Failure;
 
 /// Accounts that a Debian machine has, best first.
 const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
 
-/// An account that is not root.
+/// Who runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// We are not root.
+    /// We do.
     Ours,
     /// Another one, by number.
-    Other { uid: u32, gid: u32 },
+    Other {
+        /// The user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
 }
 
 impl Account {
@@ -25,29 +31,30 @@ impl Account {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Ours);
         }
-        let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let known = CANDIDATES.iter().find_map(|name| lookup(&table, name));
+        let known = CANDIDATES.iter().find_map(|name| Self::named(name));
         known.ok_or_else(|| {
-            Failure::new(
-                "PostgreSQL does not run as root, and there is no account `postgres`".to_owned(),
-            )
+            Failure::new("PostgreSQL does not run as root, and there is no account postgres")
         })
     }
 
+    /// Returns an account of this machine.
+    pub fn named(name: &str) -> Option<Self> {
+        lookup(&std::fs::read_to_string("/etc/passwd").ok()?, name)
+    }
+
     /// Returns the numbers of the account if it is not ours.
-    pub fn ids(&self) -> Option<(u32, u32)> {
+    pub fn ids(self) -> Option<(u32, u32)> {
         match self {
             Self::Ours => None,
-            Self::Other { uid, gid } => Some((*uid, *gid)),
+            Self::Other { uid, gid } => Some((uid, gid)),
         }
     }
 
     /// Returns a command that runs `program` under this account.
-    pub fn command(&self, program: &Path) -> Command {
+    pub fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Self::Other { uid, gid } = self {
-            // The current folder may be one that the account cannot enter.
-            command.uid(*uid).gid(*gid).current_dir("/");
+            command.uid(uid).gid(gid);
         }
         command
     }
@@ -68,8 +75,7 @@ mod tests {
     #[test]
     fn an_account_is_found_by_its_whole_name() {
         let table = "postgres2:x:1:2::/:/bin/sh\npostgres:x:101:104:a:/b:/bin/bash\n";
-        let account = lookup(table, "postgres").expect("the second line");
-        assert_eq!(account.ids(), Some((101, 104)));
-        assert!(lookup(table, "nobody").is_none());
+        assert_eq!(lookup(table, "postgres"), Some(Account::Other { uid: 101, gid: 104 }));
+        assert_eq!(lookup(table, "nobody"), None);
     }
 }
