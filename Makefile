@@ -12,7 +12,7 @@ SUITE  := $(SERVER) $(RIVAL) /usr/lib/postgresql/*/bin/pgbench=postgresql openss
           /usr/share/java/postgresql.jar=libpostgresql-jdbc-java
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs bench fuzz sim
+.PHONY: help run build test check docs bench fuzz sim
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -21,6 +21,9 @@ run: ## a private PostgreSQL with the pooler in front of it, ready to connect to
 	@[ -n "$$DATABASE_URL" ] || scripts/need $(SERVER)
 	@$(CARGO) build --release --locked --package headpond-cli
 	@exec $(TARGET)/release/headpond dev $(ARGS)
+
+build: ## the release: one binary, target/release/headpond
+	$(CARGO) build --release --locked --package headpond-cli
 
 test: ## the whole suite against real servers that it starts and stops itself
 	@scripts/need $(SUITE)
