@@ -81,9 +81,11 @@ mod tests {
     #[test]
     fn openmetrics_goes_to_those_who_prefer_it() {
         let prometheus_2 = "application/openmetrics-text;version=1.0.0;q=0.5,\
-            application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+            application/openmetrics-text;version=0.0.1;q=0.4,\
+            text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-            text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+            text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+            text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
         check(Some(prometheus_2), true);
         check(Some(prometheus_3), true);
         check(Some("application/openmetrics-text"), true);

@@ -59,12 +59,14 @@ fn write(protocol: &str) {
     let (postgres, pooler) = start(protocol);
     let transactions = scaled(20);
     run(&postgres, pooler.as_ref(), &["-M", protocol, "-c", "64"], CLIENTS, transactions);
-    let sums = "SELECT (SELECT count(*) FROM pgbench_history), \
-                (SELECT sum(delta) FROM pgbench_history) = (SELECT sum(abalance) FROM pgbench_accounts), \
-                (SELECT sum(delta) FROM pgbench_history) = (SELECT sum(tbalance) FROM pgbench_tellers), \
-                (SELECT sum(delta) FROM pgbench_history) = (SELECT sum(bbalance) FROM pgbench_branches)";
+    let sum = |column, table| format!("(SELECT sum({column}) FROM pgbench_{table})");
+    let sums = ["abalance-accounts", "tbalance-tellers", "bbalance-branches"].map(|pair| {
+        let (column, table) = pair.split_once('-').expect("a column and its table");
+        format!(", {} = {}", sum("delta", "history"), sum(column, table))
+    });
+    let sql = format!("SELECT (SELECT count(*) FROM pgbench_history){}", sums.concat());
     let expected = format!("{}|t|t|t", CLIENTS * transactions);
-    assert_eq!(postgres.psql(APP, sums).trim(), expected);
+    assert_eq!(postgres.psql(APP, &sql).trim(), expected);
 }
 
 /// Starts both with pgbench's tables. PgBouncer before 1.21 takes prepared statements in session
