@@ -83,6 +83,19 @@ impl PoolCore {
         self.advance(now);
     }
 
+    /// Returns whether a connection is older than the last `renew` or `drain`: it is closed as soon
+    /// as nobody has it, if it is not gone already.
+    #[must_use]
+    pub fn is_outdated(&self, conn: ConnId) -> bool {
+        self.slots.find(conn).is_some_and(|index| self.slots.at(index).epoch != self.epoch)
+    }
+
+    /// Returns how many connections older than the last `renew` or `drain` are not gone yet.
+    #[must_use]
+    pub fn outdated(&self) -> u32 {
+        self.slots.count_of_other_epochs(self.epoch)
+    }
+
     /// Replaces one connection: at once if it is idle, otherwise when it comes back.
     pub fn renew_conn(&mut self, now: Timestamp, conn: ConnId) {
         let now = self.tick(now);

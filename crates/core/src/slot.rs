@@ -163,6 +163,15 @@ impl Slots {
         self.counts[state as usize]
     }
 
+    /// Returns how many connections were not opened in this epoch, by looking at each.
+    pub(crate) fn count_of_other_epochs(&self, epoch: u64) -> u32 {
+        let mut found = 0;
+        for slot in self.slots.iter().filter(|slot| slot.state != State::Free) {
+            found += u32::from(slot.epoch != epoch);
+        }
+        found
+    }
+
     /// Returns how many connections there are in any state.
     pub(crate) const fn total(&self) -> u32 {
         self.live() + self.count(State::Opening) + self.count(State::Closing)

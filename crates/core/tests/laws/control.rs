@@ -40,6 +40,22 @@ fn deadlines_go_on_during_a_pause_and_nobody_is_turned_away_for_a_failing_server
 }
 
 #[test]
+fn a_connection_older_than_a_renewal_is_outdated_until_it_is_gone() {
+    let mut bench = Bench::of_size(2);
+    let idle = bench.rested(1);
+    let held = bench.take(A);
+    assert_eq!(held, idle[0]);
+    assert_eq!((bench.pool.outdated(), bench.pool.is_outdated(held)), (0, false));
+    bench.pool.renew(bench.now);
+    assert_eq!((bench.pool.outdated(), bench.pool.is_outdated(held)), (1, true));
+    bench.reuse(held);
+    assert_eq!(bench.closes(), [(held, CloseReason::Renewed)]);
+    assert_eq!(bench.pool.outdated(), 1, "it is closing, but not gone");
+    bench.closed(held);
+    assert_eq!((bench.pool.outdated(), bench.pool.is_outdated(held)), (0, false));
+}
+
+#[test]
 fn a_drained_pool_closes_what_comes_back_and_still_serves() {
     let mut bench = Bench::of_size(2);
     let conns = bench.rested(2);
