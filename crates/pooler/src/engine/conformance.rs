@@ -75,6 +75,27 @@ pub(super) fn soon<E: Engine>(engine: &mut E) -> Timestamp {
     engine.now() + Duration::from_millis(2)
 }
 
+/// Checks an engine with a listener on which accepting fails: a bound socket that does not
+/// listen fails each time, as any does while descriptors are lacking.
+pub(super) fn check_unable_listener<E: Engine<Handle = OwnedFd>>(engine: &mut E) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let listener = engine.listen(socket.into(), LISTENER).expect("watched");
+    for _ in 0..3 {
+        let (mut events, mut waits) = (Vec::new(), 0);
+        let until = engine.now() + Duration::from_millis(15);
+        while engine.now() < until {
+            engine.wait(Some(until), &mut events).expect("a wait");
+            waits += 1;
+        }
+        assert!(matches!(&events[..], [Event::AcceptFailed { token: LISTENER, .. }]));
+        assert!(waits < 6, "{waits} waits");
+        engine.resume_accept(listener);
+    }
+    engine.close(listener);
+}
+
 type Happened<E> = Event<<E as Engine>::Handle>;
 
 /// A round limit that no correct engine comes near.
@@ -131,7 +152,7 @@ fn join<W: World>(world: &mut W, engines: &mut [W::Engine]) -> (Socket, Socket) 
     (client, server)
 }
 
-fn join_to<W: World>(
+pub(super) fn join_to<W: World>(
     world: &mut W,
     engines: &mut [W::Engine],
     address: &Address,

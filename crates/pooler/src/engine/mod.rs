@@ -20,6 +20,7 @@ pub mod clock;
 #[cfg(test)]
 mod conformance;
 pub mod epoll;
+pub mod pass;
 pub mod sim;
 mod slots;
 pub mod socket;

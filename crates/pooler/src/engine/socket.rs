@@ -340,3 +340,6 @@ fn set_option(fd: RawFd, level: i32, name: i32, value: libc::c_int) -> io::Resul
     let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use super::*;
 
 const CONNECTIONS: usize = 12;
-const STEPS: usize = 400;
+const STEPS: usize = 250;
 
 /// One direction of one connection, as its two ends saw it.
 #[derive(Default)]
@@ -36,7 +36,7 @@ struct Storm<'w, W: World> {
 }
 
 pub(in crate::engine) fn a_storm_of_everything_keeps_every_byte<W: World>(world: &mut W) {
-    for seed in 1..=if W::WAITS { 6 } else { 40 } {
+    for seed in 1..=if W::WAITS { 4 } else { 8 } {
         let mut storm = Storm::open(world, seed);
         for _ in 0..STEPS {
             storm.act();
@@ -85,7 +85,7 @@ impl<'w, W: World> Storm<'w, W> {
     }
 
     fn write(&mut self, end: usize) {
-        let max = if self.dice.next(8) == 1 { 120_000 } else { 3_000 };
+        let max = if self.dice.next(8) == 1 { 60_000 } else { 3_000 };
         let len = self.dice.next(max);
         let (place, way) = (self.places[end], &mut self.ways[end]);
         if way.is_finished || way.is_blocked {

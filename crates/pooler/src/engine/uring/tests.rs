@@ -181,3 +181,10 @@ fn an_engine_ends_with_requests_under_way_and_chunks_alive() {
         assert!(kept.iter().all(|(_, data)| **data == *b"last words"));
     }
 }
+
+#[test]
+fn a_listener_that_cannot_accept_says_so_once_and_does_not_spin() {
+    if let Some(mut world) = Real::open(conformance::Place::Tcp) {
+        conformance::check_unable_listener(&mut world.engine());
+    }
+}
