@@ -9,14 +9,16 @@ use headpond_pooler::config::document;
 const INTRODUCTION: &str = "\
 # Defaults
 
-Every setting, its default, and why that is the default. The names and meanings are PgBouncer's where it has the
-setting. `headpond.toml` uses the same keys, with `[pooler]` for `[pgbouncer]`; the environment wins over both, as
-`HEADPOND_` and the key in capitals (`HEADPOND_POOL_MODE`), with `__` between section and key (`HEADPOND_HTTP__LISTEN`).
+Every setting, its default, and why that is the default. Names and meanings are PgBouncer's where it
+has the setting. `headpond.toml` uses the same keys, with `[pooler]` for `[pgbouncer]`. The
+environment wins over both: `HEADPOND_` and the key in capitals (`HEADPOND_POOL_MODE`), with `__`
+between section and key (`HEADPOND_HTTP__LISTEN`).
 
-Times are seconds unless a unit stands with them (`500ms`, `5m`). *At once* means by RELOAD or SET; *at restart* means that
-a running process keeps the old value and says so.
+Times are seconds unless a unit stands with them (`500ms`, `5m`). *At once* means by RELOAD or SET;
+*at restart* means that a running process keeps the old value and says so.
 
-This page is made from the table that the program runs on: `HEADPOND_TEST_WRITE=1 cargo test -p headpond-cli` writes it anew.
+This page is made from the table that the program runs on. To write it anew:
+`HEADPOND_TEST_WRITE=1 cargo test -p headpond-cli`.
 
 ";
 
