@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use headpond_core::{Budget, Timestamp};
+use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
 use super::pool::Pool;
@@ -135,12 +136,17 @@ impl Database {
 
     /// The parameters of the startup packet to a server, beside the user.
     #[must_use]
-    pub fn startup_params(&self, user: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn startup_params(&self, replication: Option<Replication>) -> Vec<(Vec<u8>, Vec<u8>)> {
         let spec = self.spec.load();
-        let mut params = vec![
-            (b"user".to_vec(), user.as_bytes().to_vec()),
-            (b"database".to_vec(), spec.server_dbname(&self.name).as_bytes().to_vec()),
-        ];
+        let name = spec.server_dbname(&self.name).as_bytes().to_vec();
+        let mut params = vec![(b"database".to_vec(), name)];
+        if let Some(kind) = replication {
+            let value: &[u8] = match kind {
+                Replication::Logical => b"database",
+                Replication::Physical => b"on",
+            };
+            params.push((b"replication".to_vec(), value.to_vec()));
+        }
         let optional: [(&[u8], &Option<String>); 4] = [
             (b"client_encoding", &spec.client_encoding),
             (b"DateStyle", &spec.datestyle),

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use headpond_core::{PoolCore, Timestamp};
 use headpond_stats::SharedCounter;
+use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
 pub use database::{Database, Place, Resolved, SharedBudget, User, leave, try_enter};
@@ -59,6 +60,8 @@ pub struct Catalog {
     next_pool: AtomicU32,
     lanes: usize,
     seed: u64,
+    /// PAUSE of everything; a pause of one database is the database's.
+    paused: AtomicBool,
     /// The console's counters.
     pub console: ConsoleStats,
 }
@@ -75,6 +78,7 @@ impl Catalog {
             next_pool: AtomicU32::new(0),
             lanes,
             seed,
+            paused: AtomicBool::new(false),
             console: ConsoleStats::default(),
         };
         catalog.apply();
@@ -103,7 +107,10 @@ impl Catalog {
                 continue;
             };
             pool.removed.store(false, Ordering::Release);
-            let settings = resolve(&view, spec, &pool.key.user, self.lanes);
+            let mut settings = resolve(&view, spec, &pool.key.user, self.lanes);
+            if pool.key.replication.is_some() {
+                settings.dedicate();
+            }
             let mut core = pool.core.lock();
             core.configure(now, settings.limits, settings.policy);
             let change = changes.databases.get(&spec.name).copied();
@@ -115,6 +122,8 @@ impl Catalog {
             pool.settings.store(Arc::new(settings));
             touched.push(pool);
         }
+        // Whoever has a removed pool keeps it until it is empty; nobody finds it any more.
+        self.pools.lock().retain(|_, pool| !pool.removed.load(Ordering::Acquire));
         touched
     }
 
@@ -131,7 +140,7 @@ impl Catalog {
         databases.retain(|name, database| match view.config.database(name) {
             Some(spec) => {
                 refresh(&view, database, spec);
-                !database.auto || view.config.fallback.is_some()
+                true
             }
             None => false,
         });
@@ -176,10 +185,16 @@ impl Catalog {
     }
 
     /// The pool of a client that logged in as `user`.
-    pub fn pool(&self, database: &Arc<Database>, user: &str) -> Arc<Pool> {
+    pub fn pool(
+        &self,
+        database: &Arc<Database>,
+        user: &str,
+        replication: Option<Replication>,
+    ) -> Arc<Pool> {
         let forced = database.spec.load().user.clone();
         let user = self.user(forced.as_deref().unwrap_or(user));
-        let key = PoolKey { database: database.name.clone(), user: user.name.clone() };
+        let (name, owner) = (database.name.clone(), user.name.clone());
+        let key = PoolKey { database: name, user: owner, replication };
         let mut pools = self.pools.lock();
         if let Some(pool) = pools.get(&key)
             && Arc::ptr_eq(&pool.database, database)
@@ -187,11 +202,16 @@ impl Catalog {
             return Arc::clone(pool);
         }
         let view = self.view();
-        let settings = resolve(&view, &database.spec.load(), &user.name, self.lanes);
+        let mut settings = resolve(&view, &database.spec.load(), &user.name, self.lanes);
+        if replication.is_some() {
+            settings.dedicate();
+        }
         let id = self.next_pool.fetch_add(1, Ordering::Relaxed);
         let seed = self.seed ^ (u64::from(id) << 32);
         let mut core = PoolCore::new(Timestamp::ZERO, settings.limits, settings.policy, seed);
-        if database.paused.load(Ordering::Relaxed) {
+        // Whoever pauses sets the flag before it takes the list of pools, which is locked here:
+        // it finds this pool, or this pool finds the flag.
+        if self.is_paused(database) {
             core.pause(Timestamp::ZERO);
         }
         let pool = Arc::new(Pool {
@@ -212,6 +232,23 @@ impl Catalog {
         });
         pools.insert(key, Arc::clone(&pool));
         pool
+    }
+
+    /// Pauses everything, or ends that; the pools that exist are the caller's to bring in line.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+    }
+
+    /// Returns true while everything is paused.
+    #[must_use]
+    pub fn is_all_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Returns true while everything is paused, or this database.
+    #[must_use]
+    pub fn is_paused(&self, database: &Database) -> bool {
+        self.is_all_paused() || database.paused.load(Ordering::Acquire)
     }
 
     /// All pools, in no particular order.

@@ -14,17 +14,20 @@ use headpond_stats::{Counter, Histogram};
 use headpond_wire::auth::scram;
 use headpond_wire::login::connect::Welcome;
 use headpond_wire::session;
+use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
 use super::database::{Database, User};
 
 /// What makes two clients share servers: everything that a server connection cannot change later.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PoolKey {
     /// Name of the `[databases]` entry.
     pub database: String,
     /// The user that the servers log in as.
     pub user: String,
+    /// What the servers replicate; such a server belongs to one client for its whole life.
+    pub replication: Option<Replication>,
 }
 
 /// The resolved settings of a pool; replaced whole on reload.

@@ -69,6 +69,21 @@ pub fn resolve(view: &View, spec: &config::Database, user: &str, lanes: usize) -
     }
 }
 
+impl PoolSettings {
+    /// Makes servers belong to one client each: the walsender protocol leaves nothing to reuse.
+    pub fn dedicate(&mut self) {
+        self.session.mode = Mode::Session;
+        self.policy.uses_max = Some(1);
+        self.limits.min = 0;
+        self.reset_query.clear();
+        self.check_query = None;
+        self.connect_query = None;
+        self.query_timeout = Duration::ZERO;
+        self.transaction_timeout = Duration::ZERO;
+        self.idle_transaction_timeout = Duration::ZERO;
+    }
+}
+
 fn policy(view: &View, spec: &config::Database, checks: bool, lanes: usize) -> Policy {
     let config = &view.config;
     let global = &config.global;

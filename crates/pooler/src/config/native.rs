@@ -24,9 +24,9 @@ settings! {
         "How the workers talk to the system", "containers often forbid io_uring";
     log_format: LogFormat = "pgbouncer", Live Policy Honoured,
         "How log lines look", "the tools that read PgBouncer's log go on reading it";
-    share_unnamed as "share_unnamed_statements": Flag = "1", Live Policy Honoured,
+    share_unnamed as "share_unnamed_statements": Flag = "0", Live Policy Honoured,
         "Whether unnamed prepared statements are parsed once per server",
-        "most drivers send unnamed ones, and parsing is what they cost";
+        "an application that never names statements may send a new text each time";
     local_first as "local_first_ms": Milliseconds = "1", Live Policy Honoured,
         "How long a waiter of another worker may be overtaken by the own worker's",
         "a handover between threads costs more than this on a busy machine";

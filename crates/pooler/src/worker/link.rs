@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use headpond_core::{Acquire, ConnId, Lane, Refusal, WaiterId};
-use headpond_wire::session::{self, Context, Linked};
+use headpond_wire::session::{self, ClientState, Context, Linked};
 
 use super::client::{Phase, Wait};
 use super::server::Stage;
@@ -247,6 +247,10 @@ impl<E: Engine> Worker<E> {
             staged: &mut self.scratch.staged,
         };
         let state = client.session.as_mut().expect("a linked client has a session");
+        if pool.key.replication.is_some() {
+            // A walsender takes no SET; the server was opened for this client and stays with it.
+            *state = ClientState::new(server.session().parameters().clone());
+        }
         match session::link(state, server.session(), &mut cx) {
             Linked::Ready => true,
             Linked::Settling => {

@@ -479,7 +479,9 @@ impl<E: Engine> Worker<E> {
         if database.disabled.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Fault::DatabaseDisabled(name));
         }
-        let pool = self.shared.catalog.pool(&database, &user);
+        let startup = self.login(index).startup.as_ref().expect("set by on_startup");
+        let replication = startup.replication().map_err(Fault::from)?;
+        let pool = self.shared.catalog.pool(&database, &user, replication);
         if let Some(keys) = keys {
             pool.credentials.lock().scram = Some(keys);
         }
@@ -576,7 +578,7 @@ impl<E: Engine> Worker<E> {
             let text = "authentication database is disabled";
             return Err(Fault::Configuration(text));
         }
-        let pool = self.shared.catalog.pool(&lookup.database, &lookup.user);
+        let pool = self.shared.catalog.pool(&lookup.database, &lookup.user, None);
         let login = self.login(index);
         login.waiting = true;
         login.looking_up = true;

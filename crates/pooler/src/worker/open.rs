@@ -205,7 +205,7 @@ impl<E: Engine> Worker<E> {
         let pool = &server.pool;
         let user = pool.key.user.clone();
         let credential = self.credential(pool);
-        let params = pool.database.startup_params(&user);
+        let params = pool.database.startup_params(pool.key.replication);
         let binding = server.tls.as_ref().and_then(|tls| tls.server_end_point());
         let spec = ConnectSpec { params, user: user.into_bytes(), credential, nonce, binding };
         let mut login = Connect::new(spec);

@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use headpond_core::Lane;
+use headpond_wire::startup;
 
 use super::Worker;
+use super::accept::Reach;
 use super::client::{Client, Phase, Wait};
 use super::server::{Server, Stage};
 use crate::admin::show::{ClientRow, ClientState, Replication, ServerRow, ServerState};
+use crate::catalog::Pool;
 use crate::control::{Collector, Mail, Select};
 use crate::engine::Engine;
 use crate::fault::Fault;
@@ -48,8 +51,11 @@ impl<E: Engine> Worker<E> {
             Mail::Collect(collector) => self.collect(&collector),
             Mail::CloseClients(select) => self.close_clients(&select),
             Mail::Reloaded => self.on_reloaded(),
-            Mail::StopListening => self.stop_listening(),
-            Mail::Listen { listeners } => self.listen(listeners),
+            Mail::StopListening => self.stop_listening(|reach| reach == Reach::Tcp),
+            Mail::Listen { tcp, unix } => {
+                self.listen(tcp, Reach::Tcp);
+                self.listen(unix, Reach::Unix);
+            }
             Mail::Stop => self.stop(),
         }
     }
@@ -59,16 +65,13 @@ impl<E: Engine> Worker<E> {
         let mut clients = Vec::new();
         let mut servers = Vec::new();
         if collector.clients {
-            for (index, client) in &self.clients {
-                if !matches!(client.phase, Phase::Login(_)) {
-                    clients.push(self.client_row(index, client));
-                }
-            }
+            let all = self.clients.iter();
+            clients.extend(all.map(|(index, client)| self.client_row(index, client)));
         }
         if collector.servers {
-            for (_, server) in &self.servers {
-                servers.push(self.server_row(server));
-            }
+            // One that closes is of no use to anybody any more.
+            let open = self.servers.iter().filter(|(_, s)| !matches!(s.stage, Stage::Closing));
+            servers.extend(open.map(|(_, server)| self.server_row(server)));
         }
         collector.add(clients, servers);
     }
@@ -76,11 +79,14 @@ impl<E: Engine> Worker<E> {
     fn client_row(&self, index: usize, client: &Client) -> ClientRow {
         let (database, user) = match (&client.phase, &client.pool) {
             (Phase::Admin(console), _) => ("pgbouncer".to_owned(), console.user.clone()),
+            (Phase::Login(login), _) => (login.database.clone(), login.user.clone()),
             (_, Some(pool)) => (pool.database.name.clone(), pool.key.user.clone()),
             _ => (String::new(), String::new()),
         };
         let state = match (&client.phase, client.wait, client.server) {
             (Phase::Canceling, ..) => ClientState::WaitingCancelRequest,
+            // Who has proved who it is waits like any other for a server that brings the welcome.
+            (Phase::Login(login), ..) if !login.authenticated => ClientState::Login,
             (Phase::Admin(_), ..) => ClientState::Active,
             (_, Wait::Queued(_) | Wait::Delivery(_), _) => ClientState::Waiting,
             (_, _, Some(_)) => ClientState::Active,
@@ -93,7 +99,7 @@ impl<E: Engine> Worker<E> {
             user,
             database,
             state,
-            replication: Replication::None,
+            replication: replication_of(client.pool.as_ref()),
             peer: client.peer,
             local: client.local,
             connected_ago: self.now.since(client.connected_at),
@@ -116,12 +122,14 @@ impl<E: Engine> Worker<E> {
     }
 
     fn server_row(&self, server: &Server) -> ServerRow {
+        let check_after = server.pool.settings.load().policy.check_after;
+        let rested = self.now.since(server.request_at);
         let state = match server.stage {
+            Stage::Idle if check_after.is_some_and(|after| rested >= after) => ServerState::Used,
             Stage::Idle => ServerState::Idle,
             Stage::Linked | Stage::Draining => ServerState::Active,
             Stage::Checking | Stage::Resetting | Stage::Setup => ServerState::Tested,
             Stage::Leased => ServerState::BeingCanceled,
-            Stage::Closing => ServerState::Used,
             _ => ServerState::New,
         };
         ServerRow {
@@ -129,7 +137,7 @@ impl<E: Engine> Worker<E> {
             user: server.pool.key.user.clone(),
             database: server.pool.key.database.clone(),
             state,
-            replication: Replication::None,
+            replication: replication_of(Some(&server.pool)),
             address: server.address.clone(),
             local: None::<crate::engine::Peer>,
             connected_ago: self.now.since(server.connected_at),
@@ -143,7 +151,7 @@ impl<E: Engine> Worker<E> {
                 .and_then(|session| session.parameters().get(b"application_name"))
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
             prepared_statements: server.session.as_ref().map_or(0, |s| s.statements()),
-            close_needed: server.close_needed,
+            close_needed: server.pool.core.lock().is_outdated(server.conn),
             lane: self.lane.0,
         }
     }
@@ -194,7 +202,7 @@ impl<E: Engine> Worker<E> {
 
     /// Ends everything here: clients hear why, servers are told goodbye.
     fn stop(&mut self) {
-        self.stop_listening();
+        self.stop_listening(|_| true);
         let clients: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
         for index in clients {
             if self.clients.contains(index) {
@@ -220,5 +228,13 @@ impl<E: Engine> Worker<E> {
     #[must_use]
     pub fn lane(&self) -> Lane {
         self.lane
+    }
+}
+
+fn replication_of(pool: Option<&Arc<Pool>>) -> Replication {
+    match pool.and_then(|pool| pool.key.replication) {
+        Some(startup::Replication::Logical) => Replication::Logical,
+        Some(startup::Replication::Physical) => Replication::Physical,
+        None => Replication::None,
     }
 }
