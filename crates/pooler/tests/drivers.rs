@@ -50,18 +50,18 @@ impl Stage {
             return Self { pooler: None, postgres, certificates };
         }
         let target = Target::from_env();
-        let mut settings = Settings::default();
-        settings.keys = vec![
+        let (pool_mode, pool_size) = match target {
+            Target::Headpond => ("transaction", SERVERS),
+            Target::PgBouncer => ("session", 40),
+        };
+        let keys = vec![
             ("client_tls_sslmode", "require".to_owned()),
             ("client_tls_cert_file", file("server.crt")),
             ("client_tls_key_file", file("server.key")),
             ("server_tls_sslmode", "verify-full".to_owned()),
             ("server_tls_ca_file", postgres.certificate().display().to_string()),
         ];
-        match target {
-            Target::Headpond => settings.pool_size = SERVERS,
-            Target::PgBouncer => (settings.pool_mode, settings.pool_size) = ("session", 40),
-        }
+        let settings = Settings { pool_mode, pool_size, keys, ..Settings::default() };
         let pooler = target.start(&postgres, &settings);
         Self { pooler: Some(pooler), postgres, certificates }
     }
@@ -217,11 +217,14 @@ fn sqlx_gets_the_same_answers_through_the_pooler() {
     Stage::start().run(&mut Command::new(target.join("debug/sqlx-driver")));
 }
 
-#[tokio::test]
-async fn tokio_postgres_gets_the_same_answers_through_the_pooler() {
+#[test]
+fn tokio_postgres_gets_the_same_answers_through_the_pooler() {
     let stage = Stage::start();
+    // Gone before the stage, and every connection with it: the pooler waits for its clients.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(stage.port()).dbname(APP).user(APP).password(APP_PASSWORD);
     let mut checklist = Checklist::new(&config, &stage.ca(), stage.behind());
-    checklist.run().await;
+    runtime.block_on(checklist.run());
 }

@@ -62,11 +62,13 @@ enum Side {
     Connect(Box<UnbufferedClientConnection>),
 }
 
+/// Who still speaks: each side says `close_notify` for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Live,
-    /// The peer sent `close_notify`; we may still send.
-    Closed,
+    PeerClosed,
+    WeClosed,
+    BothClosed,
     Failed,
 }
 
@@ -118,8 +120,8 @@ impl Tls {
     ) -> Result<Received, TlsError> {
         match self.phase {
             Phase::Failed => return Err(TlsError::Ended),
-            Phase::Closed => return Ok(Received { closed: true }),
-            Phase::Live => self.incoming.extend_from_slice(ciphertext),
+            Phase::PeerClosed | Phase::BothClosed => return Ok(Received { closed: true }),
+            Phase::Live | Phase::WeClosed => self.incoming.extend_from_slice(ciphertext),
         }
         let Self { side, incoming, outgoing, .. } = self;
         let outcome = match side {
@@ -130,12 +132,13 @@ impl Tls {
                 record::open(connection, record::CONNECT, incoming, outgoing, plaintext)
             }
         };
-        match outcome {
-            Ok(false) => {}
-            Ok(true) => self.phase = Phase::Closed,
-            Err(_) => self.phase = Phase::Failed,
-        }
-        if self.phase != Phase::Live || self.incoming.is_empty() {
+        self.phase = match (&outcome, self.phase) {
+            (Ok(false), phase) => phase,
+            (Ok(true), Phase::Live) => Phase::PeerClosed,
+            (Ok(true), _) => Phase::BothClosed,
+            (Err(_), _) => Phase::Failed,
+        };
+        if self.incoming.is_empty() || !matches!(outcome, Ok(false)) {
             self.incoming = Vec::new();
         }
         outcome.map(|closed| Received { closed }).map_err(TlsError::Peer)
@@ -150,12 +153,22 @@ impl Tls {
         self.seal(record::Message::Data(plaintext), ciphertext)
     }
 
-    /// Appends `close_notify` to `ciphertext`; nothing may be sent after it.
+    /// Ends our side: appends what still waits, and `close_notify`, to `ciphertext`.
     ///
-    /// # Errors
-    /// The handshake is not finished, or the session has ended.
-    pub fn close(&mut self, ciphertext: &mut Vec<u8>) -> Result<(), TlsError> {
-        self.seal(record::Message::CloseNotify, ciphertext)
+    /// A peer that is not told takes the end for an attack: OpenSSL reports an error. Before the
+    /// end of the handshake, and after an error, there is nobody to tell.
+    pub fn close(&mut self, ciphertext: &mut Vec<u8>) {
+        self.take_output(ciphertext);
+        if self.is_handshaking() {
+            return;
+        }
+        let told = self.seal(record::Message::CloseNotify, ciphertext);
+        self.phase = match (told, self.phase) {
+            (Ok(()), Phase::Live) => Phase::WeClosed,
+            (Ok(()), _) => Phase::BothClosed,
+            // It was over before, or the keys are used up.
+            (Err(_), phase) => phase,
+        };
     }
 
     fn seal(
@@ -164,7 +177,7 @@ impl Tls {
         ciphertext: &mut Vec<u8>,
     ) -> Result<(), TlsError> {
         self.take_output(ciphertext);
-        if self.phase == Phase::Failed {
+        if !matches!(self.phase, Phase::Live | Phase::PeerClosed) {
             return Err(TlsError::Ended);
         }
         let incoming = &mut self.incoming;

@@ -74,12 +74,16 @@ async def unknown_types_are_looked_up():
 
 
 async def same_names_mean_different_statements():
-    """Every client calls its first statement __asyncpg_stmt_1__ or so."""
+    """Every client calls its first statement __asyncpg_stmt_1__ or so.
+
+    The driver prepares with Flush, not Sync: its server stays with it until the first use. So
+    nobody prepares for others to wait.
+    """
     statements = []
     for number, client in enumerate(clients):
-        statements.append(
-            await client.prepare(f"select $1::int4 * {number + 1}, {number}, pg_backend_pid()")
-        )
+        sql = f"select $1::int4 * {number + 1}, {number}, pg_backend_pid()"
+        statements.append(await client.prepare(sql))
+        await statements[number].fetchrow(0)
     for turn in range(30):
         for number, statement in enumerate(statements):
             product, who, pid = await statement.fetchrow(turn)

@@ -142,7 +142,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { tls, ciphertext, .. } = &mut *self;
         // The filter says it once, however often it is asked.
-        tls.close(ciphertext).map_err(io::Error::other)?;
+        tls.close(ciphertext);
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }

@@ -56,6 +56,8 @@ impl Checklist {
         println!("ok same names mean different statements");
         self.queries_in_flight_are_answered_in_order().await;
         println!("ok queries in flight are answered in order");
+        self.clients_share_servers_under_load().await;
+        println!("ok clients share servers under load");
         self.transactions_commit_and_roll_back().await;
         println!("ok transactions commit and roll back");
         self.an_abandoned_transaction_is_undone().await;
@@ -145,8 +147,18 @@ impl Checklist {
                 assert_eq!(row.expect("an answer").get::<_, i32>(0), value + 1);
             }
         }
-        let slow = self.clients.iter().map(|client| client.query("select pg_sleep(0.05)", &[]));
-        assert!(all(slow.collect()).await.into_iter().all(|rows| rows.is_ok()));
+    }
+
+    /// Each query takes long enough that all servers are busy and the others wait.
+    async fn clients_share_servers_under_load(&mut self) {
+        for _ in 0..10 {
+            let sql = "select pg_backend_pid() from pg_sleep(0.005)";
+            let queries = self.clients.iter().map(|client| client.query_one(sql, &[]));
+            let rows = all(queries.collect()).await;
+            for (number, row) in rows.into_iter().enumerate() {
+                self.seen(number, row.expect("an answer").get(0));
+            }
+        }
     }
 
     async fn transactions_commit_and_roll_back(&mut self) {

@@ -92,16 +92,20 @@ fn what_was_said_before_close_notify_arrives_and_nothing_after_it() {
         let mut pair = ready(version);
         let mut wire = Vec::new();
         pair.client.send(b"last words", &mut wire).expect("sends");
-        pair.client.close(&mut wire).expect("closes");
+        pair.client.close(&mut wire);
         wire.extend_from_slice(b"\x17\x03\x03\x00\x20 not for anyone");
         pair.deliver_to_server(&wire, || 11).expect("a clean end");
         assert_eq!((&pair.at_server[..], pair.closed[1]), (&b"last words"[..], true));
-        // The other direction is still open.
+        // The other direction is still open; ours is not.
+        assert!(matches!(pair.client.send(b"more", &mut wire), Err(TlsError::Ended)));
         wire.clear();
         pair.server.send(b"answer", &mut wire).expect("sends");
-        pair.server.close(&mut wire).expect("closes");
+        pair.server.close(&mut wire);
         pair.deliver_to_client(&wire, || 7).expect("a clean end");
         assert_eq!((&pair.at_client[..], pair.closed[0]), (&b"answer"[..], true));
+        wire.clear();
+        pair.client.close(&mut wire);
+        assert!(wire.is_empty(), "goodbye is said once");
     }
 }
 
