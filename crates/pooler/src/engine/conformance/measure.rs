@@ -53,7 +53,7 @@ pub(in crate::engine) fn relay<E: Engine<Handle = std::os::fd::OwnedFd>>(
         let done = (count.load(Ordering::Relaxed) - before) as f64;
         let cpu = (clock::thread_cpu_time() - cpu).as_secs_f64();
         println!(
-            "{name:>6} {:>4} clients {:>8} B: {:6.2} us cpu, {:6.1} k/s, {:.2} turns per transaction",
+            "{name:>6} {:>4} clients {:>8} B: {:6.2} us cpu, {:6.1} k/s, {:.2} turns each",
             load.clients,
             load.answer,
             cpu * 1e6 / done,
