@@ -49,10 +49,10 @@ pub enum Mail<E: Engine> {
     CloseClients(Select),
     /// The catalog was replaced: look at every client's and server's standing.
     Reloaded,
-    /// Stop accepting.
+    /// Stop accepting over TCP; the console stays in reach over the unix socket.
     StopListening,
     /// Accept on these (given at start).
-    Listen { listeners: Vec<E::Handle> },
+    Listen { tcp: Vec<E::Handle>, unix: Vec<E::Handle> },
     /// Close everything and end the thread.
     Stop,
 }
@@ -72,6 +72,10 @@ pub enum Select {
 pub enum Ask {
     /// A console command.
     Admin { lane: Lane, caller: u64, admin: bool, text: String },
+    /// A console client does not want to wait for its command any longer.
+    AdminCancel { lane: Lane, caller: u64 },
+    /// A console client left before its command was answered.
+    AdminLeft { lane: Lane, caller: u64 },
     /// Compute PBKDF2 for a server's login.
     Salt { lane: Lane, server: u64, password: Zeroizing<Vec<u8>>, salt: Vec<u8>, iterations: u32 },
     /// Make a SCRAM secret out of a plain password.

@@ -57,6 +57,12 @@ pub enum CommandError {
     /// SET of what is unknown, not changeable or wrong.
     #[error("SET failed")]
     SetFailed,
+    /// The asker does not want to wait for the end of its command.
+    #[error("canceling statement due to user request")]
+    Canceled,
+    /// Somebody else resumed what the command was about to pause.
+    #[error("{0} was ended by RESUME")]
+    EndedByResume(&'static str),
     /// PgBouncer has this command and this program has not.
     #[error("{0} is not supported by headpond")]
     NotSupported(&'static str),
@@ -67,6 +73,7 @@ impl CommandError {
     pub fn sqlstate(&self) -> SqlState {
         match self {
             CommandError::ReloadFailed => SqlState::CONFIG_FILE_ERROR,
+            CommandError::Canceled => SqlState::QUERY_CANCELED,
             CommandError::NotSupported(_) => SqlState::FEATURE_NOT_SUPPORTED,
             _ => SqlState::PROTOCOL_VIOLATION,
         }

@@ -13,8 +13,11 @@ use super::listen::Bound;
 use super::rates::Rates;
 use super::report::Reporter;
 use super::signal::{Asked, Signals};
-use super::{Process, StartError, console, slow};
+use super::console::{self, Asker};
+use super::{Process, StartError, slow};
+use crate::admin::Role;
 use crate::catalog::View;
+use crate::config::change::Changes;
 use crate::config::{self, Env};
 use crate::control::{Ask, Mail};
 use crate::engine::{Engine, clock};
@@ -23,6 +26,9 @@ use crate::worker::{RunPhase, Shared};
 
 /// How often a drain looks whether it is over, besides being told.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked whether a PAUSE or WAIT_CLOSE is over: somebody waits for it, and what
+/// is stopped meanwhile waits for them.
+const LOOK_WAITING: Duration = Duration::from_millis(5);
 /// How long workers may take to close everything.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
@@ -65,9 +71,8 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     let shared = &process.shared;
     let mut signals = Signals::new()?;
     let names = bound.names.join(", ");
-    let mut listeners = bound.tcp;
-    listeners.extend(bound.unix);
-    shared.post(headpond_core::Lane(0), Mail::Listen { listeners });
+    let listeners = Mail::Listen { tcp: bound.tcp, unix: bound.unix };
+    shared.post(headpond_core::Lane(0), listeners);
     let (stop_http, http_stopped) = watch::channel(false);
     let http_task = match http {
         Some(listener) => Some(start_http(process, listener, http_stopped)?),
@@ -85,11 +90,11 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     };
     let mut next_stats = Instant::now() + state.stats_period();
     loop {
-        let look = state.next_look().unwrap_or_else(|| Instant::now() + LOOK);
+        let look = state.next_look();
         let busy = state.stop_at.is_some() || !state.waiting.is_empty();
         tokio::select! {
             ask = heard.recv() => match ask {
-                Some(ask) => if state.on_ask(ask).await { break },
+                Some(ask) => if state.on_ask(ask) { break },
                 None => break,
             },
             asked = signals.next() => if state.on_signal(asked) { break },
@@ -156,18 +161,22 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         period.max(Duration::from_secs(1))
     }
 
-    fn next_look(&self) -> Option<Instant> {
-        let soon = Instant::now() + LOOK;
-        self.stop_at.map(|at| at.min(soon))
+    fn next_look(&self) -> Instant {
+        let period = if self.waiting.is_empty() { LOOK } else { LOOK_WAITING };
+        let soon = Instant::now() + period;
+        self.stop_at.map_or(soon, |at| at.min(soon))
     }
 
     /// Answers a worker; true if the process must end.
-    async fn on_ask(&mut self, ask: Ask) -> bool {
+    fn on_ask(&mut self, ask: Ask) -> bool {
         let shared = Arc::clone(self.shared());
         match ask {
             Ask::Admin { lane, caller, admin, text } => {
-                return self.on_command(lane, caller, admin, &text).await;
+                let role = if admin { Role::Admin } else { Role::Stats };
+                return self.on_command(Asker { lane, caller }, role, &text);
             }
+            Ask::AdminCancel { lane, caller } => self.on_cancel(Asker { lane, caller }),
+            Ask::AdminLeft { lane, caller } => self.on_left(Asker { lane, caller }),
             Ask::Salt { lane, server, password, salt, iterations } => {
                 tokio::spawn(slow::salt(shared, lane, server, password, salt, iterations));
             }
@@ -204,11 +213,17 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
                 log.line(Level::Log, "got SIGQUIT, stopping now");
                 return true;
             }
-            Asked::Pause => self.pause_all(true),
+            Asked::Pause => {
+                log.line(Level::Log, "got SIGUSR1, pausing all activity");
+                self.pause_all(true);
+            }
             Asked::Resume if phase != RunPhase::Running => {
                 log.line(Level::Log, "got SIGUSR2 while shutting down, ignoring");
             }
-            Asked::Resume => self.pause_all(false),
+            Asked::Resume => {
+                log.line(Level::Log, "got SIGUSR2, continuing from PAUSE");
+                self.pause_all(false);
+            }
         }
         false
     }
@@ -241,10 +256,21 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
                 if late && clients > 0 {
                     let text = format!("drain_timeout is over, closing {clients} clients");
                     shared.log.line(Level::Warning, &text);
+                } else if clients == 0 {
+                    shared.log.line(Level::Log, "client connections dropped, exiting");
                 }
                 late || clients == 0
             }
-            RunPhase::WaitingForServers => late || self.servers_in_use() == 0,
+            RunPhase::WaitingForServers => {
+                let used = self.servers_in_use();
+                if late && used > 0 {
+                    let text = format!("drain_timeout is over, closing {used} servers in use");
+                    shared.log.line(Level::Warning, &text);
+                } else if used == 0 {
+                    shared.log.line(Level::Log, "server connections dropped, exiting");
+                }
+                late || used == 0
+            }
         }
     }
 
@@ -256,11 +282,10 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
 
     /// Pauses or resumes every pool.
     pub(super) fn pause_all(&mut self, pause: bool) {
-        for pool in self.shared().catalog.pools() {
-            console::pause_pool(self.shared(), &pool, pause);
-        }
-        for database in self.shared().catalog.databases() {
-            database.paused.store(pause, std::sync::atomic::Ordering::Release);
+        let shared = self.shared();
+        shared.catalog.set_paused(pause);
+        for pool in shared.catalog.pools() {
+            console::obey_pause(shared, &pool);
         }
     }
 
@@ -271,9 +296,6 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         let result = read_again(self.process, &before);
         match result {
             Ok(view) => {
-                let redirect = super::destination(&view.config, self.process.options.quiet);
-                shared.log.redirect(redirect);
-                shared.log.set_verbosity(u8::try_from(view.config.global.verbose).unwrap_or(3));
                 self.replace(view);
                 shared.log.line(Level::Log, "configuration reloaded");
                 Ok(())
@@ -291,6 +313,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
     /// Puts a configuration into force.
     pub(super) fn replace(&mut self, view: View) {
         let shared = self.shared();
+        shared.log.redirect(super::destination(&view.config, self.process.options.quiet));
+        shared.log.set_verbosity(u8::try_from(view.config.global.verbose).unwrap_or(u8::MAX));
         let touched = shared.catalog.replace(view, clock::monotonic());
         shared.post_all(|| Mail::Reloaded);
         for pool in touched {
@@ -303,9 +327,14 @@ fn read_again<E: Engine>(process: &Process<E>, before: &View) -> Result<View, St
     let log = &process.shared.log;
     let loaded = config::load(&process.options.source, &Env::from_process())
         .map_err(|errors| errors.to_string())?;
-    for warning in &loaded.warnings {
+    let mut config = loaded.config;
+    process.options.apply(&mut config);
+    let waiting = Changes::between(&before.config, &config).warnings(&config);
+    for warning in loaded.warnings.iter().chain(&waiting) {
         log.line(Level::Warning, &warning.to_string());
     }
+    // What is shown stays what is in force.
+    config.retain_until_restart(&before.config);
     let mut warn = |text: String| log.line(Level::Warning, &text);
-    View::read(loaded.config, &before.lasting(), &mut warn)
+    View::read(config, &before.lasting(), &mut warn)
 }

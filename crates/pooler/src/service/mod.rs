@@ -53,6 +53,19 @@ impl Options {
     pub fn new(source: Source) -> Self {
         Self { source, workers: None, engine: None, quiet: false, verbose: 0 }
     }
+
+    /// Puts what the command line says over what the files say, at the start and at each reload.
+    fn apply(&self, config: &mut Config) {
+        if let Some(workers) = self.workers {
+            config.headpond.workers = workers;
+        }
+        if let Some(engine) = self.engine {
+            config.headpond.engine = engine;
+        }
+        if self.verbose > 0 {
+            config.global.verbose = u32::from(self.verbose);
+        }
+    }
 }
 
 /// Why the process did not start.
@@ -97,15 +110,7 @@ impl StartError {
 pub fn run(options: Options) -> Result<(), StartError> {
     let loaded = config::load(&options.source, &Env::from_process()).map_err(StartError::Config)?;
     let mut config = loaded.config;
-    if let Some(workers) = options.workers {
-        config.headpond.workers = workers;
-    }
-    if let Some(engine) = options.engine {
-        config.headpond.engine = engine;
-    }
-    if options.verbose > 0 {
-        config.global.verbose = u32::from(options.verbose);
-    }
+    options.apply(&mut config);
     let log = Log::start(log_format(&config), destination(&config, options.quiet));
     log.set_verbosity(u8::try_from(config.global.verbose).unwrap_or(u8::MAX));
     for warning in &loaded.warnings {

@@ -20,15 +20,25 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 /// A listening socket.
 pub struct Listener {
     socket: Socket,
+    reach: Reach,
+}
+
+/// Who can connect to a listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Other machines.
+    Tcp,
+    /// This machine.
+    Unix,
 }
 
 impl<E: Engine> Worker<E> {
     /// Starts to accept on these sockets.
-    pub(super) fn listen(&mut self, listeners: Vec<E::Handle>) {
-        for handle in listeners {
+    pub(super) fn listen(&mut self, handles: Vec<E::Handle>, reach: Reach) {
+        for handle in handles {
             let place = token(KIND_LISTENER, self.listeners.len());
             match self.engine.listen(handle, place) {
-                Ok(socket) => self.listeners.push(Listener { socket }),
+                Ok(socket) => self.listeners.push(Listener { socket, reach }),
                 Err(error) => {
                     self.shared.log.line(Level::Error, &format!("cannot listen: {error}"));
                 }
@@ -36,9 +46,12 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Closes the listeners.
-    pub(super) fn stop_listening(&mut self) {
-        for listener in std::mem::take(&mut self.listeners) {
+    /// Closes the listeners that `which` names.
+    pub(super) fn stop_listening(&mut self, which: impl Fn(Reach) -> bool) {
+        let all = std::mem::take(&mut self.listeners);
+        let (closing, staying): (Vec<_>, Vec<_>) = all.into_iter().partition(|l| which(l.reach));
+        self.listeners = staying;
+        for listener in closing {
             self.engine.close(listener.socket);
         }
     }

@@ -61,6 +61,10 @@ impl<E: Engine> Worker<E> {
     /// Returns true if the request is dealt with already.
     fn cancel_index(&mut self, index: usize, from: Lane, requester: u64) -> bool {
         let client = &self.clients[index];
+        if matches!(client.phase, Phase::Admin(_)) {
+            self.cancel_command(index);
+            return true;
+        }
         match (client.wait, client.server) {
             (Wait::Queued(_) | Wait::Delivery(_), _) if matches!(client.phase, Phase::Ready) => {
                 self.cancel_waiting(index);

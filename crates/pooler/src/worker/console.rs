@@ -8,6 +8,7 @@ use headpond_wire::{Severity, SqlState, Status, frame};
 
 use super::Worker;
 use super::client::Phase;
+use crate::cancel::Target;
 use crate::catalog;
 use crate::config::AuthType;
 use crate::control::Ask;
@@ -80,7 +81,14 @@ impl<E: Engine> Worker<E> {
         for (name, value) in params {
             backend::parameter_status(&mut out, name, value);
         }
-        backend::backend_key_data(&mut out, 1, &[0; 4]);
+        let target = Target { lane: self.lane, caller: self.caller(index) };
+        let (pid, key) = self
+            .shared
+            .cancels
+            .issue(target, false)
+            .map_err(|_| Fault::Configuration("no random bytes"))?;
+        self.clients[index].key_pid = pid;
+        backend::backend_key_data(&mut out, pid, key.bytes());
         backend::ready_for_query(&mut out, Status::Idle);
         self.write_client(index, &out);
         self.shared.catalog.console.logins.add(1);
@@ -114,7 +122,11 @@ impl<E: Engine> Worker<E> {
                 let text = "extended query protocol not supported by admin console";
                 return Err(Some(Fault::Protocol(text.into())));
             }
-            _ => return Err(Some(Fault::Protocol("bad packet".into()))),
+            tag => {
+                let text = format!("unsupported packet type for admin console: {tag}");
+                self.log_client(index, crate::log::Level::Warning, &text);
+                return Err(Some(Fault::Protocol("bad packet".into())));
+            }
         }
         let total = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(1);
         if total > COMMAND_MAX {
@@ -131,6 +143,26 @@ impl<E: Engine> Worker<E> {
         let text = String::from_utf8_lossy(text).into_owned();
         self.ask(Ask::Admin { lane, caller, admin, text });
         Ok(())
+    }
+
+    /// A console client asked for the end of what it waits for.
+    pub(super) fn cancel_command(&mut self, index: usize) {
+        if self.is_busy(index) {
+            let (lane, caller) = (self.lane, self.caller(index));
+            self.ask(Ask::AdminCancel { lane, caller });
+        }
+    }
+
+    /// A client goes away: if its command was not answered yet, nobody needs the answer.
+    pub(super) fn leave_console(&mut self, index: usize) {
+        if self.is_busy(index) {
+            let (lane, caller) = (self.lane, self.caller(index));
+            self.ask(Ask::AdminLeft { lane, caller });
+        }
+    }
+
+    fn is_busy(&self, index: usize) -> bool {
+        matches!(&self.clients[index].phase, Phase::Admin(console) if console.busy)
     }
 
     /// A command was answered.

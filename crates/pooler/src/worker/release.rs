@@ -277,6 +277,7 @@ impl<E: Engine> Worker<E> {
         if self.clients[index].pool.is_some() || self.is_logging_disconnects(index) {
             self.log_disconnect(index, reason);
         }
+        self.leave_console(index);
         let mut client = self.clients.remove(index);
         self.engine.close(client.socket);
         self.farewell(&mut client);
