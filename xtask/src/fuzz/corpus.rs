@@ -48,6 +48,53 @@ pub const SCRAM_SERVER_SAYS: &[&[u8]] = &[
     b"\x01r=CQkJCQkJCQkJCQkJCQkJCQkJCQkJ,s=AA==,i=1\ne=other-error",
 ];
 
+/// Configuration files.
+pub const INI: &[&[u8]] = &[
+    b"[databases]\nmain = host=db.example port=5432 dbname='a ''b' pool_size=5\n* = auth_user=a\n\
+      [pgbouncer]\nlisten_addr = *\nlisten_port = 6432\nauth_type = scram-sha-256\n\
+      pool_mode = transaction\nserver_lifetime = 3600.5\n;c\n[users]\na = \
+      pool_mode=session max_user_connections=3\n[peers]\n1 = host=/tmp\n",
+    b"[pgbouncer]\nunix_socket_mode = 0777\nserver_reset_query = DISCARD ALL\n\
+      ignore_startup_parameters = a, b\nclient_tls_sslmode=require\nclient_tls_key_file=k\n\
+      stats_users = a, \"b c\"\nadmin_users = x\nlog_connections = 0\nlisten_backlog=128\n",
+    b"%include x.ini\n",
+];
+
+/// The native form.
+pub const TOML: &[&[u8]] = &[
+    b"[pooler]\nlisten_port = 6432\npool_mode = \"transaction\"\nserver_lifetime = \"1h\"\n\
+      [databases.main]\nhost = \"db\"\nport = 5432\n[databases]\nurl = \
+      \"postgres://a:b@c:1/d?sslmode=require\"\n[http]\nlisten = \"127.0.0.1:1\"\n",
+    b"[headpond]\nworkers = 2\nengine = \"epoll\"\nlog_format = \"json\"\n[users.a]\n\
+      pool_mode = \"session\"\n",
+];
+
+/// Lists of users.
+pub const USERLIST: &[&[u8]] = &[
+    b";c\n\"a\" \"b\"\n\"a b\" \"md5d41d8cd98f00b204e9800998ecf8427e\" x\n\"q\"\"q\" \"\"\n",
+    b"\"s\" \"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+      wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"\n",
+];
+
+/// HBA files.
+pub const HBA: &[&[u8]] = &[
+    b"# c\nlocal all all peer map=m\nhost a,b \"c d\",@f 10.0.0.0/8 md5\nhostssl all +g ::1/128 \
+      scram-sha-256\nhostnossl sameuser /^x$ 192.168.1.1 255.255.255.0 reject\n",
+    b"host replication all all cert clientcert=verify-full\nhost all all samenet trust\n",
+];
+
+/// Commands of the console.
+pub const COMMANDS: &[&[u8]] = &[
+    b"SHOW POOLS;",
+    b"show  help",
+    b"PAUSE \"a b\"",
+    b"KILL_CLIENT 12",
+    b"SHUTDOWN WAIT_FOR_SERVERS",
+    b"SET query_timeout = '5'",
+    b"set client_encoding to utf8;",
+    b"RELOAD",
+];
+
 /// Returns recordings with a byte before each, for targets that let it choose how to run.
 pub fn chosen(recordings: &[&[u8]], choices: u8) -> Vec<Vec<u8>> {
     let with = |choice: u8| recordings.iter().map(move |bytes| [&[choice], *bytes].concat());

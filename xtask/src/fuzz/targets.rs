@@ -2,7 +2,14 @@
 //!
 //! Not here: what they assert, which each crate says itself.
 
+use std::io;
+use std::path::Path;
+
 use headpond_core::fuzzing as core;
+use headpond_pooler::admin::command;
+use headpond_pooler::auth::hba::{IdentMaps, Rules};
+use headpond_pooler::auth::secrets::Userlist;
+use headpond_pooler::config::fuzzing as config;
 use headpond_wire::fuzzing as wire;
 
 use crate::corpus;
@@ -33,5 +40,27 @@ pub fn all() -> Vec<Target> {
         target("backend_message", wire::backend_message, corpus::messages(corpus::SERVER)),
         // Any bytes are a schedule.
         target("verbs", core::verbs, own(corpus::CLIENT)),
+        target("ini", config::ini, own(corpus::INI)),
+        target("toml", config::toml, own(corpus::TOML)),
+        target("userlist", userlist, own(corpus::USERLIST)),
+        target("hba", hba, own(corpus::HBA)),
+        target("command", command, own(corpus::COMMANDS)),
     ]
+}
+
+fn userlist(data: &[u8]) {
+    let parsed = Userlist::parse(data);
+    assert!(parsed.users.iter().count() <= data.len(), "more users than bytes");
+}
+
+fn hba(data: &[u8]) {
+    let names = |_: &Path| -> io::Result<Vec<u8>> { Ok(data.to_vec()) };
+    let parsed = Rules::parse(data, Path::new("pg_hba.conf"), &IdentMaps::default(), &names);
+    assert!(parsed.warnings.len() <= 2 * (data.len() + 1), "more warnings than lines");
+}
+
+fn command(data: &[u8]) {
+    if let Err(error) = command::parse(&String::from_utf8_lossy(data)) {
+        assert!(!error.to_string().is_empty(), "an error without a word");
+    }
 }
