@@ -84,7 +84,7 @@ fn close(
         Found::Here((Target::Statement, name)) => {
             if let Some(prepared) = &mut c.prepared {
                 if name.is_empty() {
-                    prepared.unnamed.destroy();
+                    prepared.unnamed.doom();
                 } else {
                     prepared.forget(name);
                 }

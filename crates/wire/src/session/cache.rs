@@ -22,7 +22,7 @@ pub(super) enum View {
     Absent,
     /// It has: confirmed, or sent earlier in this very batch.
     Present,
-    /// It will have, unless the Parse itself fails: sent in an earlier batch.
+    /// It will have, unless the one Parse under way fails: that was sent in an earlier batch.
     Promised,
     /// It has, but its plan is of no use any more.
     Stale,
@@ -69,7 +69,7 @@ impl Cache {
             (entry.real, View::Present)
         } else if entry.latest_at.batch == batch {
             (entry.latest_present, View::Present)
-        } else if entry.latest_at.sure {
+        } else if entry.latest_at.sure && entry.under_way == 1 {
             (entry.latest_present, View::Promised)
         } else {
             return View::Open;

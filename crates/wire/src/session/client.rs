@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 
 use super::alone;
+use super::copy::Copy;
 use super::names::Prepared;
 use super::parameter::Parameters;
 use super::pipeline::{Action, Kind, Owed};
@@ -265,10 +266,14 @@ fn request(
 ) -> Result<Verdict, Violation> {
     let tag = check(header, cx.settings)?;
     if s.owed.is_full() {
-        return Ok(wait_for_room(s, course, cx));
+        return Ok(wait(s, course, cx));
     }
     if s.batch.skipping && !matches!(tag, FrontendTag::Sync | FrontendTag::Terminate) {
         return Ok(drop_unless(course));
+    }
+    if matches!(s.copy, Copy::In { ended: false, .. }) && !may_follow_copy(tag) {
+        // PostgreSQL ends the session over that, too.
+        return Err(ProtocolError::UnexpectedFrontend(tag).into());
     }
     match tag {
         FrontendTag::Query => {
@@ -315,6 +320,19 @@ fn request(
     }
 }
 
+/// Tells whether a message is legal while the server waits for copy data.
+const fn may_follow_copy(tag: FrontendTag) -> bool {
+    matches!(
+        tag,
+        FrontendTag::CopyData
+            | FrontendTag::CopyDone
+            | FrontendTag::CopyFail
+            | FrontendTag::Flush
+            | FrontendTag::Sync
+            | FrontendTag::Terminate
+    )
+}
+
 fn owe(s: &mut ServerState, kind: Kind) -> Verdict {
     s.owed.push(Owed::new(kind, Action::Forward));
     Verdict::Pass
@@ -334,8 +352,7 @@ fn query(c: &mut ClientState, s: &mut ServerState, settings: &Settings) {
         // A simple query destroys the unnamed statement.
         owed.unnamed = true;
         if let Some(prepared) = &mut c.prepared {
-            owed.statement = prepared.unnamed.live().unwrap_or(0);
-            prepared.unnamed.destroy();
+            owed.statement = prepared.unnamed.doom();
         }
         s.unnamed.sent(Owner::Nobody, s.batch.position());
     }
@@ -344,7 +361,7 @@ fn query(c: &mut ClientState, s: &mut ServerState, settings: &Settings) {
 }
 
 fn sync(s: &mut ServerState) -> Verdict {
-    if let super::copy::Copy::In { ended: false, ignored } = &mut s.copy {
+    if let Copy::In { ended: false, ignored } = &mut s.copy {
         // The server ignores it, unless the COPY has failed already.
         *ignored = ignored.saturating_add(1);
         return Verdict::Pass;
@@ -381,15 +398,15 @@ fn copy(s: &mut ServerState, tag: FrontendTag, course: Course) -> Verdict {
     Verdict::Pass
 }
 
-/// Too many replies are owed. Without a Sync the server may keep what it has said to itself, so
-/// it is asked to flush, once.
-fn wait_for_room(s: &mut ServerState, course: Course, cx: &mut Context<'_>) -> Verdict {
-    if course == Course::Start && s.batch.open && !s.batch.flushed {
+/// Stops the client until the server has answered something. Without a Sync the server may keep
+/// what it has said to itself, so it is asked to flush, once.
+pub(super) fn wait(s: &mut ServerState, course: Course, cx: &mut Context<'_>) -> Verdict {
+    if course != Course::Start {
+        return Verdict::Break;
+    }
+    if s.batch.open && !s.batch.flushed {
         frontend::flush(&mut cx.staged.to_server);
         s.batch.flushed = true;
     }
-    match course {
-        Course::Start => Verdict::Stop(Step::Full),
-        Course::Forwarding | Course::Staging => Verdict::Break,
-    }
+    Verdict::Stop(Step::Full)
 }

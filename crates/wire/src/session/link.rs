@@ -9,7 +9,7 @@ use super::client::ClientState;
 use super::copy::Copy;
 use super::internal::{Internal, Running};
 use super::server::ServerState;
-use super::{Context, settle};
+use super::{Context, Fate, settle};
 use crate::backend::Status;
 
 /// Whether a client may use its server at once.
@@ -74,5 +74,6 @@ pub fn orphan(s: &mut ServerState) -> Orphan {
         return Orphan::Close(NOT_READY);
     }
     s.owed.discard_all();
+    s.fate = Fate::Swallow;
     if s.is_settled() { Orphan::Idle } else { Orphan::Draining }
 }

@@ -24,6 +24,8 @@ pub mod reuse;
 mod server;
 mod settle;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod unnamed;
 
 use alloc::sync::Arc;

@@ -22,9 +22,15 @@ use crate::error::{ProtocolError, Severity};
 pub(super) fn answered(s: &mut ServerState, c: Option<&mut ClientState>) {
     s.answered = false;
     if let Some((owed, undo)) = s.owed.pop() {
-        confirm(s, c.is_some(), owed, undo);
+        let linked = c.is_some();
+        if let Some(prepared) = c.and_then(|c| c.prepared.as_deref_mut())
+            && owed.unnamed
+            && owed.kind == Kind::Parse
+        {
+            prepared.unnamed.confirm(owed.statement);
+        }
+        confirm(s, linked, owed, undo);
     }
-    s.owed.skip_markers();
 }
 
 /// Tells whether an entry changes the unnamed statement on the server itself.
@@ -85,7 +91,7 @@ fn revert(
         match (owed.kind, loss) {
             (Kind::Parse, Loss::Failed) => prepared.unnamed.fail(owed.statement),
             (Kind::Parse, Loss::Skipped) => prepared.unnamed.lose(owed.statement),
-            _ => prepared.unnamed.restore(owed.statement),
+            _ => prepared.unnamed.spare(owed.statement),
         }
     }
     if let Some(undo) = undo {
@@ -120,7 +126,6 @@ pub(super) fn failed(
         s.doubtful = s.doubtful.saturating_add(ignored);
     }
     s.copy = Copy::No;
-    s.owed.skip_markers();
     let head = s.owed.head();
     let ours = s.internal.is_some()
         || head.is_some_and(|owed| owed.action == Action::Discard && !owed.kind.is_extended());
@@ -176,7 +181,6 @@ pub(super) fn ready(
     status: Status,
     cx: &mut Context<'_>,
 ) -> Result<Fate, Violation> {
-    s.owed.skip_markers();
     let linked = c.is_some();
     let fate = match s.owed.head() {
         Some(owed) if answers(s, owed) => {
@@ -204,10 +208,10 @@ pub(super) fn ready(
     }
     if s.owed.is_empty() {
         end_internal(s, c, status);
-        reply::fence(s, cx);
     } else if let Some(c) = c {
         c.status = status;
     }
+    reply::fence(s, cx);
     Ok(fate)
 }
 

@@ -46,6 +46,11 @@ impl Kind {
             Self::Sync | Self::Query | Self::FunctionCall | Self::CopyEnd => false,
         }
     }
+
+    /// Tells whether it ends in ReadyForQuery.
+    pub(super) const fn owes_ready(self) -> bool {
+        matches!(self, Self::Sync | Self::Query | Self::FunctionCall)
+    }
 }
 
 /// What becomes of the reply.
@@ -116,6 +121,10 @@ pub(super) enum Certainty {
 pub(super) struct Pipeline {
     queue: VecDeque<Owed>,
     undos: VecDeque<Undo>,
+    /// How many entries are of the kind CopyEnd.
+    copy_ends: usize,
+    /// How many ReadyForQuery are owed.
+    readies: usize,
 }
 
 impl Pipeline {
@@ -133,12 +142,21 @@ impl Pipeline {
 
     pub(super) fn push(&mut self, owed: Owed) {
         debug_assert!(!owed.undo, "entries with a change come by push_with");
+        self.append(owed);
+    }
+
+    fn append(&mut self, owed: Owed) {
+        match owed.kind {
+            Kind::CopyEnd => self.copy_ends = self.copy_ends.saturating_add(1),
+            kind if kind.owes_ready() => self.readies = self.readies.saturating_add(1),
+            _ => {}
+        }
         self.queue.push_back(owed);
     }
 
     /// Adds an entry and how to take its change back.
     pub(super) fn push_with(&mut self, owed: Owed, undo: Undo) {
-        self.queue.push_back(Owed { undo: true, ..owed });
+        self.append(Owed { undo: true, ..owed });
         self.undos.push_back(undo);
     }
 
@@ -149,14 +167,21 @@ impl Pipeline {
     /// Removes the entry whose turn has come, with its change.
     pub(super) fn pop(&mut self) -> Option<(Owed, Option<Undo>)> {
         let owed = self.queue.pop_front()?;
+        self.note_gone(owed);
         let undo = if owed.undo { self.undos.pop_front() } else { None };
+        // Nothing is owed for those, so they are never at the head.
+        while self.queue.front().is_some_and(|owed| owed.kind == Kind::CopyEnd) {
+            self.queue.pop_front();
+            self.copy_ends = self.copy_ends.saturating_sub(1);
+        }
         Some((owed, undo))
     }
 
-    /// Steps over entries that nothing is owed for.
-    pub(super) fn skip_markers(&mut self) {
-        while self.queue.front().is_some_and(|owed| owed.kind == Kind::CopyEnd) {
-            self.queue.pop_front();
+    const fn note_gone(&mut self, owed: Owed) {
+        if matches!(owed.kind, Kind::CopyEnd) {
+            self.copy_ends = self.copy_ends.saturating_sub(1);
+        } else if owed.kind.owes_ready() {
+            self.readies = self.readies.saturating_sub(1);
         }
     }
 
@@ -170,25 +195,55 @@ impl Pipeline {
         skipped
     }
 
-    /// Takes out the Syncs that a server in COPY ignores: those up to the end of the data.
-    /// Returns how many there were, and whether the end of the data is sent.
-    pub(super) fn drop_syncs_in_copy(&mut self) -> (u32, bool) {
-        let end = self.queue.iter().position(|owed| owed.kind == Kind::CopyEnd);
-        let reach = end.unwrap_or(self.queue.len());
-        let (mut at, mut ignored) = (0usize, 0u32);
-        self.queue.retain(|owed| {
-            let here = at;
-            at = at.saturating_add(1);
-            let drop = here < reach && here > 0 && owed.kind == Kind::Sync;
-            ignored = ignored.saturating_add(u32::from(drop));
-            !drop && Some(here) != end
-        });
-        (ignored, end.is_some())
+    /// Takes out what a server that waits for copy data does not answer: the Syncs between the
+    /// head and the end of the data, and that end. Returns how many Syncs there were, and whether
+    /// there was an end; or `None` if something else follows, over which the server would end the
+    /// session.
+    pub(super) fn begin_copy_in(&mut self) -> Option<(u32, bool)> {
+        let follow = |owed: &&Owed| owed.kind == Kind::Sync;
+        let syncs = self.queue.iter().skip(1).take_while(follow).count();
+        let next = self.queue.get(syncs.saturating_add(1)).map(|owed| owed.kind);
+        if next.is_some_and(|kind| kind != Kind::CopyEnd) {
+            return None;
+        }
+        let ended = next.is_some();
+        if let Some(head) = self.queue.pop_front() {
+            self.queue.drain(..syncs.saturating_add(usize::from(ended)));
+            self.queue.push_front(head);
+            self.copy_ends = self.copy_ends.saturating_sub(usize::from(ended));
+            self.readies = self.readies.saturating_sub(syncs);
+        }
+        Some((u32::try_from(syncs).unwrap_or(u32::MAX), ended))
+    }
+
+    /// Tells whether the end of copy data is under way.
+    pub(super) const fn has_copy_end(&self) -> bool {
+        self.copy_ends > 0
+    }
+
+    /// Returns how many ReadyForQuery are owed: one for each Query, Sync and FunctionCall.
+    pub(super) const fn readies(&self) -> usize {
+        self.readies
     }
 
     /// Tells whether a Sync is under way.
     pub(super) fn has_sync(&self) -> bool {
         self.queue.iter().any(|owed| owed.kind == Kind::Sync)
+    }
+
+    /// A mistake on purpose, for the tests of the tests.
+    #[cfg(test)]
+    pub(super) fn forget_before_query(&mut self) {
+        if let Some(at) = self.queue.iter().position(|owed| owed.kind == Kind::Query) {
+            let head: Vec<_> = self.queue.drain(..at).collect();
+            self.queue.extend(head.into_iter().filter(|owed| owed.kind == Kind::Sync));
+        }
+    }
+
+    /// A mistake on purpose, for the tests of the tests.
+    #[cfg(test)]
+    pub(super) fn forget_undos(&mut self) {
+        self.undos.clear();
     }
 
     /// Nobody is there any more to hear the replies.

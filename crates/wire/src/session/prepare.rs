@@ -13,14 +13,14 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::cache::View;
-use super::client::{ClientState, Verdict, drop_unless};
+use super::client::{ClientState, Verdict, drop_unless, wait};
 use super::head::{self, BindNames, Found};
 use super::pipeline::{Action, Certainty, Change, Kind, Owed, Undo};
 use super::reply;
 use super::server::ServerState;
-use super::statement::{PREFIX, Statement, stage_parse};
+use super::statement::{PREFIX, Statement, TAKEN, stage_parse};
 use super::unnamed::{Owner, Unnamed};
-use super::{Context, Course, Step, Violation};
+use super::{Context, Course, Settings, Step, Violation};
 use crate::backend::Status;
 use crate::encode;
 use crate::error::ProtocolError;
@@ -79,7 +79,7 @@ fn parse(
     let total = header.total();
     let fits = u32::try_from(total).is_ok_and(|len| len <= cx.settings.statement_bytes_max);
     if name.is_empty() && !fits {
-        let serial = c.prepared_mut().unnamed.pass();
+        let serial = c.prepared_mut().unnamed.pass(s.batch.position());
         return Ok(unnamed_parse(s, serial));
     }
     if !fits {
@@ -90,8 +90,8 @@ fn parse(
         return Ok(Verdict::Stop(Step::NeedInput(total)));
     };
     let text = body.get(name.len().saturating_add(1)..).unwrap_or_default();
-    if name.is_empty() && !cx.settings.share_unnamed {
-        let serial = c.prepared_mut().unnamed.keep(text);
+    if name.is_empty() && !may_share(s, cx.settings) {
+        let serial = c.prepared_mut().unnamed.keep(text, s.batch.position());
         return Ok(unnamed_parse(s, serial));
     }
     if course == Course::Forwarding {
@@ -101,7 +101,7 @@ fn parse(
     if name.is_empty() {
         return Ok(shared_parse(c, s, text, total, cx));
     }
-    Ok(named_parse(c, s, name, text, total, cx))
+    Ok(named_parse(c, s, name, text, total, course, cx))
 }
 
 /// The server gets an unnamed Parse as it is.
@@ -116,6 +116,15 @@ fn unnamed_parse(s: &mut ServerState, serial: u64) -> Verdict {
     Verdict::Pass
 }
 
+/// Tells whether an unnamed Parse may become a named one. Where the fate of something sent before
+/// is open, the plain one is as good, and nobody has to wait.
+fn may_share(s: &ServerState, settings: &Settings) -> bool {
+    settings.share_unnamed
+        && s.owed.readies() == 0
+        && s.status != Status::Failed
+        && !s.is_in_doubt()
+}
+
 /// An unnamed Parse becomes a named one that clients share.
 fn shared_parse(
     c: &mut ClientState,
@@ -126,21 +135,19 @@ fn shared_parse(
 ) -> Verdict {
     let statement = cx.statements.intern(text);
     let view = s.cache.view(statement.id(), s.batch.number);
-    if matches!(view, View::Open | View::Promised) {
-        return Verdict::Stop(Step::Full);
-    }
     s.events.client_parses = s.events.client_parses.saturating_add(1);
-    let serial = c.prepared_mut().unnamed.share(Arc::clone(&statement));
+    let at = s.batch.position();
+    let serial = c.prepared_mut().unnamed.share(Arc::clone(&statement), at);
     let owed = Owed { unnamed: true, statement: serial, ..Owed::new(Kind::Parse, Action::Forward) };
-    if view == View::Present && s.status != Status::Failed {
+    // An empty name: no client can have defined it.
+    let name = Some(Box::default());
+    if may_answer(s, view) {
         s.cache.touch(statement.id());
-        let undo =
-            Undo { change: Change::Define, at: s.batch.position(), name: None, statement: None };
-        reply::fabricate(s, owed, undo, cx);
+        reply::fabricate(s, owed, Undo { change: Change::Define, at, name, statement: None }, cx);
         return Verdict::Drop;
     }
     make_room(s, &statement, view, cx);
-    prepare(s, &statement, owed, None, cx);
+    prepare(s, &statement, owed, name, cx);
     Verdict::Replace(total)
 }
 
@@ -150,31 +157,28 @@ fn named_parse(
     name: &[u8],
     text: &[u8],
     total: usize,
+    course: Course,
     cx: &mut Context<'_>,
 ) -> Verdict {
+    if s.is_in_doubt() {
+        return wait(s, course, cx);
+    }
     if s.owed.name_is_open(name, s.batch.number, Certainty::Answered) {
         return Verdict::Stop(Step::Full);
     }
-    if let Some(taken) = c.prepared_mut().get(name) {
-        // PostgreSQL is to say that the name is taken, or what is wrong with the new text.
-        if !ensure(s, taken, cx) {
-            return Verdict::Stop(Step::Full);
-        }
-        stage_parse(&mut cx.staged.to_server, taken.name(), text);
-        s.batch.extend();
-        s.owed.push(Owed::new(Kind::Parse, Action::Forward));
+    if c.prepared_mut().get(name).is_some() {
+        refuse_name(s, text, cx);
         return Verdict::Replace(total);
     }
     let statement = cx.statements.intern(text);
     let view = s.cache.view(statement.id(), s.batch.number);
-    if matches!(view, View::Open | View::Promised) {
+    if view == View::Open {
         return Verdict::Stop(Step::Full);
     }
     s.events.client_parses = s.events.client_parses.saturating_add(1);
     c.prepared_mut().define(name, Arc::clone(&statement));
     let owed = Owed { statement: statement.id(), ..Owed::new(Kind::Parse, Action::Forward) };
-    // In a failed transaction PostgreSQL refuses most statements: it must be asked.
-    if view == View::Present && s.status != Status::Failed {
+    if may_answer(s, view) {
         s.cache.touch(statement.id());
         let undo = Undo {
             change: Change::Define,
@@ -190,6 +194,25 @@ fn named_parse(
     Verdict::Replace(total)
 }
 
+/// Tells whether a Parse of a statement that the server has may be answered here. In a failed
+/// transaction PostgreSQL refuses most statements: where one is possible it must be asked.
+fn may_answer(s: &ServerState, view: View) -> bool {
+    view == View::Present && s.status != Status::Failed && s.owed.readies() == 0
+}
+
+/// Makes PostgreSQL say that a name is taken, or what else is wrong with the text: it is parsed
+/// under a name that is taken indeed.
+fn refuse_name(s: &mut ServerState, text: &[u8], cx: &mut Context<'_>) {
+    let out = &mut cx.staged.to_server;
+    frontend::close(out, Target::Statement, TAKEN);
+    frontend::parse(out, TAKEN, b"", &[]);
+    stage_parse(out, TAKEN, text);
+    s.owed.push(Owed::new(Kind::Close, Action::Discard));
+    s.owed.push(Owed::new(Kind::Parse, Action::Discard));
+    s.owed.push(Owed::new(Kind::Parse, Action::Forward));
+    s.batch.extend();
+}
+
 fn bind(
     c: &mut ClientState,
     s: &mut ServerState,
@@ -202,10 +225,7 @@ fn bind(
     let written: &[u8] = match meaning(c, s, names.statement) {
         None => return Verdict::Stop(Step::Full),
         Some(Meaning::Unnamed) => {
-            return match unnamed_use(c, s, course, cx) {
-                true => used(s, owed),
-                false => Verdict::Break,
-            };
+            return unnamed_use(c, s, course, cx).unwrap_or_else(|| used(s, owed));
         }
         Some(Meaning::Unknown) if !names.statement.starts_with(PREFIX) => return used(s, owed),
         Some(_) if course == Course::Forwarding => return Verdict::Break,
@@ -250,10 +270,7 @@ fn describe(
     let written: &[u8] = match meaning(c, s, name) {
         None => return Verdict::Stop(Step::Full),
         Some(Meaning::Unnamed) => {
-            return match unnamed_use(c, s, course, cx) {
-                true => used(s, owed),
-                false => Verdict::Break,
-            };
+            return unnamed_use(c, s, course, cx).unwrap_or_else(|| used(s, owed));
         }
         Some(Meaning::Unknown) if !name.starts_with(PREFIX) => return used(s, owed),
         Some(_) if course == Course::Forwarding => return Verdict::Break,
@@ -286,8 +303,7 @@ fn close(
     if target == Target::Statement && name.is_empty() {
         owed.unnamed = true;
         if let Some(prepared) = &mut c.prepared {
-            owed.statement = prepared.unnamed.live().unwrap_or(0);
-            prepared.unnamed.destroy();
+            owed.statement = prepared.unnamed.doom();
         }
         s.unnamed.sent(Owner::Nobody, s.batch.position());
     } else if target == Target::Statement {
@@ -298,6 +314,9 @@ fn close(
         if known || name.starts_with(PREFIX) {
             if course == Course::Forwarding {
                 return Verdict::Break;
+            }
+            if s.is_in_doubt() {
+                return wait(s, course, cx);
             }
             let undo = Undo {
                 change: Change::Forget,
@@ -316,16 +335,27 @@ fn close(
 
 /// Returns what a name stands for, or `None` if that depends on an earlier batch.
 fn meaning<'a>(c: &'a ClientState, s: &ServerState, name: &[u8]) -> Option<Meaning<'a>> {
-    let prepared = c.prepared.as_deref();
-    if name.is_empty() {
-        let shared = prepared.and_then(|prepared| prepared.unnamed.shared());
-        return Some(shared.map_or(Meaning::Unnamed, Meaning::Known));
-    }
-    if s.owed.name_is_open(name, s.batch.number, Certainty::Sent) {
+    let batch = s.batch.number;
+    if s.owed.name_is_open(name, batch, Certainty::Sent) {
         return None;
     }
-    let known = prepared.and_then(|prepared| prepared.get(name));
-    Some(known.map_or(Meaning::Unknown, Meaning::Known))
+    let prepared = c.prepared.as_deref();
+    let known = match name.is_empty() {
+        true => prepared.and_then(|prepared| prepared.unnamed.shared()),
+        false => prepared.and_then(|prepared| prepared.get(name)),
+    };
+    match known {
+        None if name.is_empty() => Some(Meaning::Unnamed),
+        None => Some(Meaning::Unknown),
+        // A Parse that is not answered yet may have failed: only what it prepares may be used.
+        Some(statement)
+            if s.cache.view(statement.id(), batch) != View::Promised
+                && s.owed.name_is_open(name, batch, Certainty::Answered) =>
+        {
+            None
+        }
+        Some(statement) => Some(Meaning::Known(statement)),
+    }
 }
 
 fn used(s: &mut ServerState, owed: Owed) -> Verdict {
@@ -349,42 +379,42 @@ const fn written_len(written: &[u8], asked: &[u8]) -> usize {
 }
 
 /// Makes sure that the unnamed statement that a message meets is the client's last one, or none.
-/// Returns false if that needs bytes that this call cannot stage.
-fn unnamed_use(c: &ClientState, s: &mut ServerState, course: Course, cx: &mut Context<'_>) -> bool {
+/// Returns what is to be done instead if that cannot be made sure in this call.
+fn unnamed_use(
+    c: &ClientState,
+    s: &mut ServerState,
+    course: Course,
+    cx: &mut Context<'_>,
+) -> Option<Verdict> {
     let batch = s.batch.number;
+    let Some(owner) = s.unnamed.certain(batch) else { return Some(Verdict::Stop(Step::Full)) };
     let unnamed = c.prepared.as_deref().map(|prepared| &prepared.unnamed);
-    let serial = unnamed.and_then(Unnamed::live);
-    if serial.is_some_and(|serial| s.unnamed.is_own(serial, batch)) {
-        return true;
+    let serial = unnamed.and_then(Unnamed::live).unwrap_or(0);
+    if owner == Owner::Own(serial) {
+        return None;
     }
-    let foreign = s.unnamed.may_be_foreign(batch);
-    match (serial, unnamed.and_then(Unnamed::kept)) {
-        (Some(serial), Some(text)) if foreign || s.unnamed.is_certain(batch) => {
-            if course == Course::Forwarding {
-                return false;
-            }
-            stage_parse(&mut cx.staged.to_server, b"", text);
-            s.unnamed.sent(Owner::Own(serial), s.batch.position());
-            s.batch.extend();
-            s.owed.push(Owed {
-                unnamed: true,
-                statement: serial,
-                ..Owed::new(Kind::Parse, Action::Discard)
-            });
-        }
-        // What the server has is ours, only of an uncertain age: it is right by itself.
-        _ if !foreign => {}
-        _ => {
-            if course == Course::Forwarding {
-                return false;
-            }
-            frontend::close(&mut cx.staged.to_server, Target::Statement, b"");
-            s.unnamed.sent(Owner::Nobody, s.batch.position());
-            s.batch.extend_safely();
-            s.owed.push(Owed { unnamed: true, ..Owed::new(Kind::Close, Action::Discard) });
-        }
+    let kept = unnamed.and_then(Unnamed::kept);
+    if kept.is_none() && owner != Owner::Foreign {
+        // What the server has is this client's, if anything: it is right by itself.
+        return None;
     }
-    true
+    if course == Course::Forwarding {
+        return Some(Verdict::Break);
+    }
+    let at = s.batch.position();
+    if let Some(text) = kept {
+        stage_parse(&mut cx.staged.to_server, b"", text);
+        s.unnamed.sent(Owner::Own(serial), at);
+        s.batch.extend();
+        let owed = Owed::new(Kind::Parse, Action::Discard);
+        s.owed.push(Owed { unnamed: true, statement: serial, ..owed });
+    } else {
+        frontend::close(&mut cx.staged.to_server, Target::Statement, b"");
+        s.unnamed.sent(Owner::Nobody, at);
+        s.batch.extend_safely();
+        s.owed.push(Owed { unnamed: true, ..Owed::new(Kind::Close, Action::Discard) });
+    }
+    None
 }
 
 /// Makes sure that the server has a statement when the next message arrives. Returns false if
@@ -406,7 +436,7 @@ fn ensure(s: &mut ServerState, statement: &Arc<Statement>, cx: &mut Context<'_>)
 
 /// Closes what must go before a statement is prepared.
 fn make_room(s: &mut ServerState, statement: &Statement, view: View, cx: &mut Context<'_>) {
-    if matches!(view, View::Stale | View::Present) {
+    if view != View::Absent {
         close_on_server(s, statement, cx);
     }
     let max = usize::try_from(cx.settings.statements_max).unwrap_or(usize::MAX);

@@ -14,7 +14,8 @@ use super::{Context, Course, Fate, Run, Staged, Step, Violation};
 use crate::backend::{self, ErrorFields, ParameterStatus, Status};
 use crate::error::ProtocolError;
 use crate::frame::{self, HEADER_LEN, Header};
-use crate::tag::BackendTag;
+use crate::frontend::{self, Target};
+use crate::tag::{BackendTag, FrontendTag};
 
 /// The largest end of a message that is copied so that something can follow it in one call.
 const COPY_MAX: usize = 1024;
@@ -50,6 +51,9 @@ pub fn from_server(
             return Ok(run.step());
         }
         if s.left == 0 {
+            if s.doubtful > 0 && ends_doubt(rest) {
+                s.doubtful = 0;
+            }
             let begun = match s.failed {
                 Some(violation) => Err(violation),
                 None => begin(s, c.as_deref_mut(), rest, cx),
@@ -113,16 +117,20 @@ fn body(
     true
 }
 
+/// Tells whether no more ReadyForQuery can come for what was sent before a COPY failed: this
+/// message answers something that was sent later.
+fn ends_doubt(rest: &[u8]) -> bool {
+    !matches!(rest.first(), None | Some(b'Z' | b'N' | b'A' | b'S'))
+}
+
 /// Makes the replies whose turn has come.
 fn emit(s: &mut ServerState, linked: bool, staged: &mut Staged) {
-    s.owed.skip_markers();
     while s.owed.head().is_some_and(|owed| owed.action == Action::Fabricate) {
         if let Some((owed, _)) = s.owed.pop()
             && linked
         {
             stage_reply(owed.kind, staged);
         }
-        s.owed.skip_markers();
     }
 }
 
@@ -153,7 +161,12 @@ pub(super) fn fence(s: &mut ServerState, cx: &mut Context<'_>) {
         && !s.batch.skipping
         && s.internal.is_none()
     {
-        s.send_query(b"", &mut cx.staged.to_server);
+        // There is no such portal: nothing changes, and the answer is always the same.
+        frontend::close(&mut cx.staged.to_server, Target::Portal, b"HEADPOND_FENCE");
+        frontend::sync(&mut cx.staged.to_server);
+        s.batch.close();
+        s.owed.push(Owed::new(Kind::Close, Action::Discard));
+        s.owed.push(Owed::new(Kind::Sync, Action::Discard));
     }
 }
 
@@ -165,9 +178,16 @@ fn begin(
     cx: &mut Context<'_>,
 ) -> Result<Begin, Violation> {
     let Some(header) = frame::header(rest)? else { return Ok(Begin::Need(HEADER_LEN)) };
+    let linked = c.is_some();
     let begun = message(s, c, header, rest, cx)?;
     if matches!(begun, Begin::Go(_)) {
         s.left = header.total();
+    }
+    if !linked && (s.batch.open || s.batch.skipping) && s.internal.is_none() && !s.mid_message {
+        // The client left without the Sync that the server turns out to wait for.
+        frontend::sync(&mut cx.staged.to_server);
+        s.batch.close();
+        s.owed.push(Owed::new(Kind::Sync, Action::Discard));
     }
     Ok(begun)
 }
@@ -245,7 +265,6 @@ fn head(
     tag: u8,
     fits: impl FnOnce(Kind) -> bool,
 ) -> Result<Owed, ProtocolError> {
-    s.owed.skip_markers();
     match s.owed.head() {
         Some(owed) if fits(owed.kind) && owed.action != Action::Fabricate => Ok(owed),
         _ => Err(ProtocolError::UnexpectedBackend { tag }),
@@ -358,10 +377,6 @@ fn empty_query(
         outcome::answered(s, c);
     } else {
         s.answered = true;
-        if owed.action == Action::Discard {
-            // The answer to a fence: whatever Syncs were answered, all that has come.
-            s.doubtful = 0;
-        }
     }
     Ok(Begin::Go(fate(owed, linked)))
 }
@@ -369,19 +384,26 @@ fn empty_query(
 fn copy_begins(s: &mut ServerState, tag: BackendTag, linked: bool) -> Result<Begin, Violation> {
     let owed = head(s, tag.byte(), gives_rows)?;
     let heard = linked && owed.action == Action::Forward;
+    let unexpected = Violation::Protocol(ProtocolError::UnexpectedBackend { tag: tag.byte() });
     s.answered = true;
     s.copy = match tag {
-        BackendTag::CopyOutResponse => Copy::Out,
-        // Nobody is there to send the data: the server would wait for ever.
-        _ if !heard => return Err(ProtocolError::UnexpectedBackend { tag: tag.byte() }.into()),
+        BackendTag::CopyBothResponse if heard => Copy::Both { ended: false },
+        BackendTag::CopyBothResponse => return Err(unexpected),
         BackendTag::CopyInResponse => {
-            let (ignored, ended) = s.owed.drop_syncs_in_copy();
+            let (ignored, ended) = s
+                .owed
+                .begin_copy_in()
+                .ok_or(ProtocolError::UnexpectedFrontend(FrontendTag::Parse))?;
+            if !heard && !ended {
+                // Nobody is there to send the data: the server would wait for ever.
+                return Err(unexpected);
+            }
             if owed.kind == Kind::Execute && !s.owed.has_sync() {
                 s.batch.open = true;
             }
             Copy::In { ended, ignored }
         }
-        _ => Copy::Both { ended: false },
+        _ => Copy::Out,
     };
     Ok(Begin::Go(fate(owed, linked)))
 }

@@ -133,6 +133,12 @@ impl ServerState {
         self.cache.len()
     }
 
+    /// Tells whether it is open how many ReadyForQuery are to come: then no reply made here could
+    /// be put where it belongs.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubtful > 0 || self.owed.has_copy_end() || matches!(self.copy, Copy::In { .. })
+    }
+
     /// Returns what happened since the last call.
     pub fn take_events(&mut self) -> Events {
         core::mem::take(&mut self.events)

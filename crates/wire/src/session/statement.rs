@@ -13,6 +13,9 @@ use crate::tag::FrontendTag;
 /// How every name that we give to a statement on a server begins.
 pub const PREFIX: &[u8] = b"HEADPOND_";
 
+/// The name of an empty statement that stands for any name that is taken.
+pub(super) const TAKEN: &[u8] = b"HEADPOND_TAKEN";
+
 /// A prepared statement by its text and parameter types.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Statement {

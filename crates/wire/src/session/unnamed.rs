@@ -4,6 +4,7 @@
 //! be foreign, its own is parsed again, or the foreign one closed.
 //! Not here: named statements (`cache.rs`, `names.rs`).
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,6 +13,8 @@ use super::statement::Statement;
 
 /// A text that a client keeps is given back to the system when it grew over this.
 const KEPT_MAX: usize = 16 * 1024;
+/// How many predecessors are kept for the case that the server skips a Parse.
+const PAST_MAX: usize = 8;
 
 /// What the unnamed statement of a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,23 +69,8 @@ impl Slot {
         self.real = Owner::Foreign;
     }
 
-    /// Tells whether a message sent now meets the client's statement with this number.
-    pub(super) fn is_own(&self, serial: u64, batch: u32) -> bool {
-        self.certain(batch) == Some(Owner::Own(serial))
-    }
-
-    /// Tells whether a message sent now may meet a statement of another client.
-    pub(super) fn may_be_foreign(&self, batch: u32) -> bool {
-        self.certain(batch).unwrap_or(self.real) == Owner::Foreign
-    }
-
-    /// Tells whether the owner is known.
-    pub(super) fn is_certain(&self, batch: u32) -> bool {
-        self.certain(batch).is_some()
-    }
-
     /// Returns the owner if it does not depend on how an earlier batch ends.
-    fn certain(&self, batch: u32) -> Option<Owner> {
+    pub(super) fn certain(&self, batch: u32) -> Option<Owner> {
         if self.under_way == 0 {
             Some(self.real)
         } else if self.latest_at.batch == batch || self.latest_at.sure {
@@ -108,85 +96,150 @@ enum Text {
 /// The unnamed statement of a client.
 #[derive(Debug, Default)]
 pub(super) struct Unnamed {
+    /// The last number given out.
+    issued: u64,
     serial: u64,
-    live: bool,
+    exists: bool,
+    /// Messages sent that destroy it, and were not skipped so far.
+    doomed: u32,
+    text: Text,
+    bytes: Vec<u8>,
+    /// What it was before Parse messages that the server may yet skip.
+    past: VecDeque<Past>,
+    /// Memory for more of those.
+    memory: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Past {
+    serial: u64,
+    exists: bool,
+    doomed: u32,
     text: Text,
     bytes: Vec<u8>,
 }
 
 impl Unnamed {
     /// Keeps the part of a Parse after the name and returns the statement's number.
-    pub(super) fn keep(&mut self, parse: &[u8]) -> u64 {
+    pub(super) fn keep(&mut self, parse: &[u8], at: Position) -> u64 {
+        let serial = self.renew(Text::Kept, at);
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_MAX && parse.len() <= KEPT_MAX {
             self.bytes.shrink_to(KEPT_MAX);
         }
         self.bytes.extend_from_slice(parse);
-        self.renew(Text::Kept)
+        serial
     }
 
     /// Takes a shared statement and returns the statement's number.
-    pub(super) fn share(&mut self, statement: Arc<Statement>) -> u64 {
-        self.renew(Text::Shared(statement))
+    pub(super) fn share(&mut self, statement: Arc<Statement>, at: Position) -> u64 {
+        self.renew(Text::Shared(statement), at)
     }
 
     /// Notes a Parse that is too large to keep and returns the statement's number.
-    pub(super) fn pass(&mut self) -> u64 {
-        self.renew(Text::Lost)
+    pub(super) fn pass(&mut self, at: Position) -> u64 {
+        self.renew(Text::Lost, at)
     }
 
-    fn renew(&mut self, text: Text) -> u64 {
-        self.serial = self.serial.wrapping_add(1);
+    fn renew(&mut self, text: Text, at: Position) -> u64 {
+        if !at.sure {
+            if self.past.len() >= PAST_MAX
+                && let Some(oldest) = self.past.pop_front()
+            {
+                self.memory.push(oldest.bytes);
+            }
+            let bytes = core::mem::replace(&mut self.bytes, self.memory.pop().unwrap_or_default());
+            let text = core::mem::take(&mut self.text);
+            let (serial, exists, doomed) = (self.serial, self.exists, self.doomed);
+            self.past.push_back(Past { serial, exists, doomed, text, bytes });
+        }
+        self.issued = self.issued.wrapping_add(1);
+        self.serial = self.issued;
         self.text = text;
-        self.live = true;
+        self.exists = true;
+        self.doomed = 0;
         self.serial
     }
 
     /// Returns the number of the statement, if there is one.
     pub(super) const fn live(&self) -> Option<u64> {
-        if self.live { Some(self.serial) } else { None }
+        if self.exists && self.doomed == 0 { Some(self.serial) } else { None }
     }
 
     /// Returns the part of its Parse after the name, if it can be parsed again.
-    pub(super) fn kept(&self) -> Option<&[u8]> {
-        match &self.text {
-            Text::Kept if self.live => Some(&self.bytes),
+    pub(super) const fn kept(&self) -> Option<&[u8]> {
+        match (&self.text, self.live()) {
+            (Text::Kept, Some(_)) => Some(self.bytes.as_slice()),
             _ => None,
         }
     }
 
     /// Returns the shared statement behind the name "", if there is one.
     pub(super) const fn shared(&self) -> Option<&Arc<Statement>> {
-        match &self.text {
-            Text::Shared(statement) if self.live => Some(statement),
+        match (&self.text, self.live()) {
+            (Text::Shared(statement), Some(_)) => Some(statement),
             _ => None,
         }
     }
 
-    /// A Query or Close that destroys it is on its way.
-    pub(super) const fn destroy(&mut self) {
-        self.live = false;
+    /// A Query or Close that destroys it is on its way. Returns its number.
+    pub(super) const fn doom(&mut self) -> u64 {
+        self.doomed = self.doomed.saturating_add(1);
+        self.serial
     }
 
-    /// The server skipped the message that should have destroyed it.
-    pub(super) const fn restore(&mut self, serial: u64) {
-        if serial != 0 && serial == self.serial {
-            self.live = true;
+    /// The server skipped a message that should have destroyed the statement with this number, or
+    /// what has taken its place.
+    pub(super) fn spare(&mut self, serial: u64) {
+        if serial >= self.serial {
+            self.doomed = self.doomed.saturating_sub(1);
+        } else if let Some(past) = self.past.iter_mut().rfind(|past| past.serial <= serial) {
+            past.doomed = past.doomed.saturating_sub(1);
         }
     }
 
-    /// Its Parse failed.
-    pub(super) const fn fail(&mut self, serial: u64) {
+    /// Its Parse succeeded: what was before it is gone.
+    pub(super) fn confirm(&mut self, serial: u64) {
+        while self.past.front().is_some_and(|past| past.serial < serial) {
+            self.memory.extend(self.past.pop_front().map(|past| past.bytes));
+        }
+    }
+
+    /// Its Parse failed: it is gone, and what was before it, too.
+    pub(super) fn fail(&mut self, serial: u64) {
+        self.confirm(serial);
         if serial == self.serial {
-            self.live = false;
+            self.exists = false;
+        }
+        for past in self.past.iter_mut().filter(|past| past.serial == serial) {
+            past.exists = false;
         }
     }
 
-    /// Its Parse was skipped: the one before it lives on, but its text is gone.
+    /// Its Parse was skipped: the one before it lives on, as far as nothing else destroys it.
     pub(super) fn lose(&mut self, serial: u64) {
         if serial == self.serial {
-            self.text = Text::Lost;
-            self.live = false;
+            match self.past.pop_back() {
+                Some(past) => {
+                    self.serial = past.serial;
+                    self.exists = past.exists;
+                    self.doomed = self.doomed.saturating_add(past.doomed);
+                    self.text = past.text;
+                    self.memory.push(core::mem::replace(&mut self.bytes, past.bytes));
+                }
+                None => {
+                    self.text = Text::Lost;
+                    self.exists = false;
+                }
+            }
+        } else if let Some(at) = self.past.iter().position(|past| past.serial == serial)
+            && let Some(past) = self.past.remove(at)
+        {
+            let before = at.checked_sub(1).and_then(|at| self.past.get_mut(at));
+            if let Some(before) = before {
+                before.doomed = before.doomed.saturating_add(past.doomed);
+            }
+            self.memory.push(past.bytes);
         }
     }
 }
