@@ -124,9 +124,6 @@ pub fn from_client(
     if s.internal.is_some() {
         return Ok(Step::Full);
     }
-    if c.left == 0 {
-        reply::fence(s, cx);
-    }
     let mut run = Run::new();
     let end = relay(c, s, input, cx, &mut run);
     s.mid_message = c.left > 0 && c.fate == Fate::Forward;
@@ -162,6 +159,14 @@ fn relay(
         }
         let Some(header) = frame::header(rest)? else { return Ok(Step::NeedInput(HEADER_LEN)) };
         let total = header.total();
+        if s.doubtful > 0 {
+            // Between two messages of the client, and before anything else of this call.
+            if run.taken > 0 {
+                return Ok(run.step());
+            }
+            s.mid_message = false;
+            reply::fence(s, cx);
+        }
         if run.course == Course::Staging
             && (total > rest.len() || total > COPY_MAX || cx.staged.to_server.len() > STAGED_MAX)
         {
