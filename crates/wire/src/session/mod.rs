@@ -11,6 +11,8 @@ mod batch;
 mod cache;
 mod client;
 mod copy;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod internal;
 mod link;

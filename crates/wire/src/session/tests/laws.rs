@@ -93,7 +93,8 @@ pub fn compare(
 fn check(name: &str, cases: u32, vanishes: bool, settings: &Settings) {
     let totals: [AtomicUsize; 4] = Default::default();
     let scripts = proptest::collection::vec(any_script(), 1..4);
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&(scripts, any::<u64>()), |(scripts, seed)| {
         let world =
             compare(&scripts, vanishes, settings, seed, None).map_err(TestCaseError::fail)?;
