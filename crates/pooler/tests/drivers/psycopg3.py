@@ -36,6 +36,17 @@ def clients_connect():
         checklist.seen(number, pid)
 
 
+def tls_may_start_at_once_and_bind_scram():
+    """Both need more than PgBouncer 1.18 and PostgreSQL 15 have together."""
+    if not checklist.servers or psycopg.pq.version() < 170000:
+        return
+    for options in ({"sslnegotiation": "direct"}, {"channel_binding": "require"}):
+        client = connect(**options)
+        assert client.pgconn.ssl_in_use
+        assert client.execute("select 1").fetchone() == (1,)
+        client.close()
+
+
 def values_survive_both_formats():
     values = (
         -(2**62),
@@ -320,6 +331,7 @@ def clients_leave():
 checklist.run(
     [
         clients_connect,
+        tls_may_start_at_once_and_bind_scram,
         values_survive_both_formats,
         same_names_mean_different_statements,
         same_statement_on_all_clients_at_once,
