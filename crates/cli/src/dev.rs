@@ -10,10 +10,12 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
@@ -89,21 +91,31 @@ async fn with_pooler(
         None => None,
     };
     let mut pooler = spawn(options, &readiness, source.as_deref())?;
-    tokio::select! {
-        ready = readiness.ready() => ready.map_err(|e| Failure::path(readiness.path(), e))?,
-        ended = pooler.wait() => return Err(Failure::new(match ended {
-            Ok(status) => format!("the pooler did not start: {status}"),
-            Err(error) => format!("the pooler did not start: {error}"),
-        })),
-        () = interrupt.next() => {
-            drain(&mut pooler, interrupt).await;
-            return Ok(());
-        }
-    }
-    print!("{}", greeting(options, postgres));
-    let outcome = watch(options, &mut pooler, postgres, interrupt).await;
+    let log = pooler.stderr.take().map(|pipe| tokio::spawn(show_log(pipe)));
+    let outcome = tokio::select! {
+        ready = readiness.ready() => match ready {
+            Ok(()) => {
+                print!("{}", greeting(options, postgres));
+                watch(options, &mut pooler, postgres, interrupt).await
+            }
+            Err(error) => Err(Failure::path(readiness.path(), error)),
+        },
+        ended = pooler.wait() => Err(ended_by_itself(ended)),
+        () = interrupt.next() => Ok(()),
+    };
     drain(&mut pooler, interrupt).await;
+    if let Some(log) = log {
+        // It ends with the pooler; that it was cut short is nothing to tell.
+        let _ = log.await;
+    }
     outcome
+}
+
+fn ended_by_itself(ended: io::Result<ExitStatus>) -> Failure {
+    Failure::new(match ended {
+        Ok(status) => format!("the pooler ended by itself: {status}"),
+        Err(error) => format!("the pooler: {error}"),
+    })
 }
 
 /// Shows the status line until somebody or something ends the session.
@@ -126,10 +138,7 @@ async fn watch(
                 println!("draining; once more to stop at once");
                 return Ok(());
             }
-            ended = pooler.wait() => return Err(Failure::new(match ended {
-                Ok(status) => format!("the pooler ended by itself: {status}"),
-                Err(error) => format!("the pooler: {error}"),
-            })),
+            ended = pooler.wait() => return Err(ended_by_itself(ended)),
             _ = tick.tick() => {
                 if let Some((postgres, home)) = postgres && postgres.is_gone() {
                     let log = home.log();
@@ -142,6 +151,14 @@ async fn watch(
                 }
             }
         }
+    }
+}
+
+/// Shows the pooler's log line by line, each over the status line, which comes again.
+async fn show_log(pipe: ChildStderr) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("\r\x1b[K{line}");
     }
 }
 
@@ -179,6 +196,10 @@ fn spawn(
     command.env("HEADPOND_LISTEN_PORT", options.port.to_string());
     // Ctrl-C in the terminal is ours to answer: the pooler drains when it is told to.
     command.process_group(0).kill_on_drop(true);
+    if io::stdout().is_terminal() {
+        // Its log lines must not end up in the middle of the status line.
+        command.stderr(Stdio::piped());
+    }
     command.spawn().map_err(|e| Failure::path(&program, e))
 }
 
@@ -200,7 +221,9 @@ fn settings(options: &Options, folder: &Path, postgres: &Postgres) -> Result<Pat
          admin_users = {NAME}\n\
          pool_mode = transaction\n\
          default_pool_size = 20\n\
-         max_client_conn = 1000\n",
+         max_client_conn = 1000\n\
+         log_connections = 0\n\
+         log_disconnections = 0\n",
         users.display()
     );
     let file = folder.join("pgbouncer.ini");
