@@ -51,7 +51,7 @@ fn digest(algorithm: &[u8]) -> Option<Digest> {
     ALGORITHMS.iter().find(|(known, _)| *known == oid).map(|(_, digest)| *digest)
 }
 
-/// The parameters of RSA-PSS begin with the digest: `SEQUENCE { [0] { SEQUENCE { OID … } } … }`.
+/// RSA-PSS parameters begin with the digest: `SEQUENCE { [0] { SEQUENCE { OID … } } … }`.
 fn pss_digest(mut parts: Reader<'_>) -> Option<Digest> {
     const HASH: u8 = 0xa0;
     let mut parameters = Reader::new(parts.expect(der::SEQUENCE).ok()?.content);

@@ -118,7 +118,8 @@ async def no_cache_uses_the_unnamed_statement():
     async def work(number):
         client = await asyncpg.connect(statement_cache_size=0)
         for turn in range(40):
-            assert await client.fetchval("select $1::int4 + $2::int4", number, turn) == number + turn
+            total = await client.fetchval("select $1::int4 + $2::int4", number, turn)
+            assert total == number + turn
         await client.close()
 
     await asyncio.gather(*(work(number) for number in range(CLIENTS)))
