@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use super::client::ClientState;
 use super::copy::Copy;
 use super::internal::{Internal, Running};
+use super::mutant::{self, Mutant};
 use super::server::ServerState;
 use super::{Context, Fate, settle};
 use crate::backend::Status;
@@ -36,7 +37,7 @@ pub enum Orphan {
 /// Joins a client and a settled server.
 pub fn link(c: &mut ClientState, s: &mut ServerState, cx: &mut Context<'_>) -> Linked {
     c.status = s.status;
-    if c.parameters.is(&s.parameters) {
+    if c.parameters.is(&s.parameters) || mutant::is_made(Mutant::NoSettle) {
         return Linked::Ready;
     }
     let plan = settle::plan(&c.parameters, &s.parameters);

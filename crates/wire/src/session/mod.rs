@@ -16,6 +16,8 @@ pub mod fuzzing;
 mod head;
 mod internal;
 mod link;
+#[doc(hidden)]
+pub mod mutant;
 mod names;
 mod outcome;
 mod parameter;

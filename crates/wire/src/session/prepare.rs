@@ -15,6 +15,7 @@ use alloc::sync::Arc;
 use super::cache::View;
 use super::client::{ClientState, Verdict, drop_unless, wait};
 use super::head::{self, BindNames, Found};
+use super::mutant::{self, Mutant};
 use super::pipeline::{Action, Certainty, Change, Kind, Owed, Undo};
 use super::reply;
 use super::server::ServerState;
@@ -390,7 +391,7 @@ fn unnamed_use(
     let Some(owner) = s.unnamed.certain(batch) else { return Some(Verdict::Stop(Step::Full)) };
     let unnamed = c.prepared.as_deref().map(|prepared| &prepared.unnamed);
     let serial = unnamed.and_then(Unnamed::live).unwrap_or(0);
-    if owner == Owner::Own(serial) {
+    if owner == Owner::Own(serial) || mutant::is_made(Mutant::ForeignUnnamed) {
         return None;
     }
     let kept = unnamed.and_then(Unnamed::kept);

@@ -3,6 +3,8 @@
 //! Invariant: every condition alone forbids it; in doubt it is no.
 //! Not here: gathering the evidence (`ServerState::evidence`, the worker), and closing.
 
+use super::mutant::{self, Mutant};
+
 /// What is known about a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
@@ -127,7 +129,7 @@ impl NotReusable {
 /// # Errors
 /// The first reason against it. [`NotReusable::CancelLease`] comes last: it stands alone, and
 /// passes.
-pub const fn reusable(evidence: &Evidence) -> Result<(), NotReusable> {
+pub fn reusable(evidence: &Evidence) -> Result<(), NotReusable> {
     if evidence.violation_seen {
         return Err(NotReusable::Violation);
     }
@@ -164,7 +166,7 @@ pub const fn reusable(evidence: &Evidence) -> Result<(), NotReusable> {
     if evidence.close_needed {
         return Err(NotReusable::CloseNeeded);
     }
-    if evidence.cancel_lease {
+    if evidence.cancel_lease && !mutant::is_made(Mutant::NoLease) {
         return Err(NotReusable::CancelLease);
     }
     Ok(())
