@@ -251,10 +251,12 @@ impl Catalog {
         self.is_all_paused() || database.paused.load(Ordering::Acquire)
     }
 
-    /// All pools, in no particular order.
+    /// All pools, the oldest first.
     #[must_use]
     pub fn pools(&self) -> Vec<Arc<Pool>> {
-        self.pools.lock().values().cloned().collect()
+        let mut pools: Vec<Arc<Pool>> = self.pools.lock().values().cloned().collect();
+        pools.sort_unstable_by_key(|pool| pool.id);
+        pools
     }
 
     /// All databases, in no particular order.

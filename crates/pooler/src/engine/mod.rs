@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use headpond_core::Timestamp;
 
@@ -213,6 +214,11 @@ pub trait Engine: Sized {
 
     /// Returns the time: monotonic, the same for all engines of a process (or of a simulation).
     fn now(&mut self) -> Timestamp;
+
+    /// Returns how long the worker of this engine has been busy.
+    fn busy_time(&self) -> Duration {
+        clock::thread_cpu_time()
+    }
 
     /// Returns a handle that wakes this engine.
     fn waker(&self) -> Self::Waker;

@@ -189,6 +189,11 @@ impl Net {
         self.lock().take_news()
     }
 
+    /// Makes the worker of an engine, counted from zero, busy for a while: it costs no time here.
+    pub fn work(&self, engine: usize, time: Duration) {
+        self.lock().workers[engine].busy += time;
+    }
+
     /// Whether some actor or engine has something to do at this very time: turn them again.
     pub fn is_busy(&self) -> bool {
         self.lock().is_busy()

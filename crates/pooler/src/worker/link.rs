@@ -174,6 +174,7 @@ impl<E: Engine> Worker<E> {
             self.on_undelivered(&pool, caller);
             return;
         };
+        self.load.servers_taken += 1;
         server.socket = Some(socket);
         self.generation = self.generation.wrapping_add(1);
         server.generation = self.generation;

@@ -224,6 +224,18 @@ impl<E: Engine> Worker<E> {
         self.stopping = true;
     }
 
+    /// How many clients, servers and cancels are here, for tests.
+    #[must_use]
+    pub fn population(&self) -> [usize; 3] {
+        [self.clients.len(), self.servers.len(), self.cancels.len()]
+    }
+
+    /// How many clients and servers came from other workers, for tests.
+    #[must_use]
+    pub fn moves(&self) -> [u64; 2] {
+        [self.load.clients_taken, self.load.servers_taken]
+    }
+
     /// This worker's lane, for tests.
     #[must_use]
     pub fn lane(&self) -> Lane {

@@ -13,7 +13,7 @@ use super::mailbox::Mailbox;
 use crate::cancel::Registry;
 use crate::catalog::{Catalog, StatementTable};
 use crate::control::{Ask, Mail};
-use crate::engine::{Engine, clock};
+use crate::engine::Engine;
 use crate::log::Log;
 
 /// What the process is doing.
@@ -147,6 +147,10 @@ pub struct Meter {
     pub give: u32,
     /// To whom.
     pub to: Option<Lane>,
+    /// Clients that came from other workers.
+    pub clients_taken: u64,
+    /// Servers that came from other workers.
+    pub servers_taken: u64,
 }
 
 impl<E: Engine> Worker<E> {
@@ -163,7 +167,7 @@ impl<E: Engine> Worker<E> {
         if wall < MEASURE_NANOS {
             return;
         }
-        let cpu = u64::try_from(clock::thread_cpu_time().as_nanos()).unwrap_or(u64::MAX);
+        let cpu = u64::try_from(self.engine.busy_time().as_nanos()).unwrap_or(u64::MAX);
         let used = cpu.saturating_sub(self.load.cpu);
         let busy = u32::try_from(used.saturating_mul(1000) / wall.max(1)).unwrap_or(1000);
         self.load.at = self.now;
@@ -213,6 +217,7 @@ impl<E: Engine> Worker<E> {
             self.farewell(&mut client);
             return;
         };
+        self.load.clients_taken += 1;
         client.socket = socket;
         self.generation = self.generation.wrapping_add(1);
         client.generation = self.generation;

@@ -85,6 +85,14 @@ impl Endpoint {
         self.0.net.lock().end(self.end()).write == Write::Broken
     }
 
+    /// Whether the other side has closed, or was never there, though this side may not have been
+    /// told yet.
+    pub fn is_abandoned(&self) -> bool {
+        let mut state = self.0.net.lock();
+        let peer = state.end(self.end()).peer;
+        peer.is_none_or(|peer| state.end(peer).is_closed())
+    }
+
     /// Ends this direction after everything written.
     pub fn shutdown_write(&self) {
         self.0.net.lock().finish(self.end());

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use headpond_core::Timestamp;
 
@@ -62,8 +63,13 @@ impl Sim {
         let woken = Arc::new(AtomicBool::new(false));
         let mut state = net.lock();
         let number = state.workers.len();
-        let desk =
-            Desk { ready: Vec::new(), until: None, active: false, woken: Arc::clone(&woken) };
+        let desk = Desk {
+            ready: Vec::new(),
+            until: None,
+            busy: Duration::ZERO,
+            active: false,
+            woken: Arc::clone(&woken),
+        };
         state.workers.push(desk);
         drop(state);
         Self { net, number, slots: Slots::new(), woken }
@@ -98,6 +104,10 @@ impl Engine for Sim {
 
     fn now(&mut self) -> Timestamp {
         self.net.now()
+    }
+
+    fn busy_time(&self) -> Duration {
+        self.net.lock().workers[self.number].busy
     }
 
     fn waker(&self) -> SimWaker {

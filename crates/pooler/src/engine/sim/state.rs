@@ -50,6 +50,12 @@ pub(super) struct End {
     pub(super) silent: bool,
 }
 
+impl End {
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Owner {
     /// A handle on its way.
@@ -100,6 +106,8 @@ pub(super) struct Listening {
 pub(super) struct Desk {
     pub(super) ready: Vec<Socket>,
     pub(super) until: Option<u64>,
+    /// How long its worker was said to be busy.
+    pub(super) busy: Duration,
     /// The last wait brought events, so that the next may have another `until`.
     pub(super) active: bool,
     pub(super) woken: Arc<AtomicBool>,
