@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::console::{self, Asker};
 use super::listen::Bound;
 use super::rates::Rates;
 use super::report::Reporter;
 use super::signal::{Asked, Signals};
-use super::console::{self, Asker};
 use super::{Process, StartError, slow};
 use crate::admin::Role;
 use crate::catalog::View;

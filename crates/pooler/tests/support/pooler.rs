@@ -161,6 +161,11 @@ impl Headpond {
     pub fn http(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.started.place.http_port))
     }
+
+    /// Returns the exit code once it ends by itself; nothing if a signal ended it.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.started.process.wait()
+    }
 }
 
 impl Pooler for Headpond {

@@ -124,9 +124,7 @@ async fn gather<E: Engine + 'static>(shared: Arc<Shared<E>>, asker: Asker, what:
         Show::Lists => show::lists(&lists(&shared.catalog, &clients, &servers)),
         Show::ActiveSockets => {
             clients.retain(|client| client.state != ClientState::Idle);
-            servers.retain(|server| {
-                !matches!(server.state, ServerState::Idle | ServerState::Used)
-            });
+            servers.retain(|server| !matches!(server.state, ServerState::Idle | ServerState::Used));
             show::sockets(&clients, &servers, clock)
         }
         _ => show::sockets(&clients, &servers, clock),
