@@ -101,9 +101,12 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Cancels whatever a server does whose client is gone; nobody waits for it.
+    /// Cancels what a server does for a client that is gone; nobody waits for it. A statement of
+    /// our own is left to end.
     pub(super) fn cancel_server(&mut self, server: usize) {
-        self.send_cancel(server, None);
+        if !self.servers[server].session().is_internal() {
+            self.send_cancel(server, None);
+        }
     }
 
     /// Opens the connection that carries the cancel; false if there is none to open.
@@ -146,7 +149,9 @@ impl<E: Engine> Worker<E> {
                 s.generation == generation
                     && s.uses == link.uses
                     && matches!(s.stage, Stage::Linked | Stage::Draining | Stage::Closing)
-                    && s.session.as_ref().is_some_and(|session| !session.is_settled())
+                    && s.session
+                        .as_ref()
+                        .is_some_and(|session| !session.is_settled() && !session.is_internal())
             })
         });
         if result.is_err() || !still {

@@ -190,7 +190,8 @@ impl<E: Engine> Worker<E> {
             Event::ReadFailed { token, error, .. } => match split(token) {
                 (KIND_CLIENT, index) => self.on_client_gone(index, "client unexpected eof"),
                 (KIND_SERVER, index) => self.on_server_gone(index, Some(&error)),
-                (_, index) => self.end_cancel(index, false),
+                // Whether the server has acted on it nobody knows.
+                (_, index) => self.end_cancel(index, true),
             },
             Event::Written { token, result, .. } => match split(token) {
                 (KIND_CLIENT, index) => self.on_client_written(index, result.is_ok()),

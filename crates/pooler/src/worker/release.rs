@@ -83,7 +83,7 @@ impl<E: Engine> Worker<E> {
                 self.part(client, index);
                 return;
             }
-            if settings.fast_close && self.servers[index].close_needed {
+            if settings.fast_close && self.is_outdated(index) {
                 drop(settings);
                 self.fail_client(client, &Fault::ServerLost("database configuration changed"));
                 return;
@@ -97,6 +97,38 @@ impl<E: Engine> Worker<E> {
             self.resume(client);
         }
         self.arm_server(index);
+    }
+
+    /// Returns true if a server is of before the last RECONNECT or change of its settings.
+    fn is_outdated(&self, index: usize) -> bool {
+        let server = &self.servers[index];
+        server.pool.core.lock().is_outdated(server.conn)
+    }
+
+    /// Parts clients of session pools from outdated servers (`server_fast_close`); a transaction
+    /// is left to its end, where `on_settled` does it.
+    pub(super) fn close_outdated(&mut self) {
+        let due: Vec<(usize, u64)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| {
+                let Some(place) = client.server else { return false };
+                let server = &self.servers[place];
+                let settings = server.pool.settings.load();
+                let session = server.session.as_ref();
+                settings.fast_close
+                    && settings.session.mode == Mode::Session
+                    && matches!(server.stage, Stage::Linked)
+                    && session.is_some_and(|s| s.is_settled() && s.status() == Status::Idle)
+                    && self.is_outdated(place)
+            })
+            .map(|(index, client)| (index, client.id))
+            .collect();
+        for (index, id) in due {
+            if self.clients.get(index).is_some_and(|client| client.id == id) {
+                self.fail_client(index, &Fault::ServerLost("database configuration changed"));
+            }
+        }
     }
 
     /// After client bytes: a fabricated answer may have ended the transaction already.
@@ -146,7 +178,7 @@ impl<E: Engine> Worker<E> {
         evidence.unsent_bytes = unsent > 0 || server.blocked;
         evidence.unread_bytes = !server.held.is_empty();
         evidence.cancel_lease = server.leases > 0;
-        evidence.close_needed = server.lease_broken || server.close_needed;
+        evidence.close_needed = server.lease_broken;
         evidence.violation_seen |= server.violated;
         evidence
     }
@@ -250,6 +282,12 @@ impl<E: Engine> Worker<E> {
         let status = self.servers[index].session().status();
         if status == Status::Idle {
             self.give_back(index);
+            return;
+        }
+        if self.servers[index].leases > 0 {
+            // The cancel would hit our own statement: when it has ended this is asked again.
+            self.servers[index].stage = Stage::Leased;
+            self.arm_server(index);
             return;
         }
         let mut out = Vec::new();
