@@ -3,6 +3,8 @@
 //! Each recording is what one side sent in one connection, from the first byte to the last, with a
 //! password that exists nowhere. Not here: what is made of them (`mutate.rs`).
 
+use crate::mutate::{self, Corpus};
+
 macro_rules! recorded {
     ($side:literal: $($name:literal)+) => {
         &[$(include_bytes!(concat!("corpus/", $name, ".", $side)) as &[u8]),+]
@@ -15,7 +17,7 @@ pub const CLIENT: &[&[u8]] = recorded!("client": "psql" "psycopg" "asyncpg" "pre
 
 /// What the server answered.
 pub const SERVER: &[&[u8]] = recorded!("server": "psql" "psycopg" "asyncpg" "prepared" "extended"
-    "tpcb" "cleartext" "md5" "refused");
+    "tpcb" "cleartext" "md5" "refused" "questions");
 
 /// First packets by hand: what no recording above has.
 pub const FIRST: &[&[u8]] = &[
@@ -95,20 +97,44 @@ pub const COMMANDS: &[&[u8]] = &[
     b"RELOAD",
 ];
 
-/// Returns recordings with a byte before each, for targets that let it choose how to run.
-pub fn chosen(recordings: &[&[u8]], choices: u8) -> Vec<Vec<u8>> {
-    let with = |choice: u8| recordings.iter().map(move |bytes| [&[choice], *bytes].concat());
-    (0..choices).flat_map(with).collect()
+/// Returns recordings as they are.
+pub fn plain(recordings: &[&[u8]]) -> Corpus {
+    Corpus { recordings: recordings.iter().map(|bytes| bytes.to_vec()).collect(), before: 0 }
 }
 
-/// Returns each message of the recordings alone.
-pub fn messages(recordings: &[&[u8]]) -> Vec<Vec<u8>> {
+/// Returns recordings with a byte before each, for targets that let it choose how to run.
+pub fn chosen(recordings: &[&[u8]], choices: u8) -> Corpus {
+    let with = |choice: u8| recordings.iter().map(move |bytes| [&[choice], *bytes].concat());
+    Corpus { recordings: (0..choices).flat_map(with).collect(), before: 1 }
+}
+
+/// Returns each message of the recordings alone: tag and body, without the length.
+pub fn messages(recordings: &[&[u8]]) -> Corpus {
     let mut found = Vec::new();
     for bytes in recordings {
-        for (start, end) in crate::mutate::frames(bytes) {
-            // Tag, then body: the length is what a fuzz target leaves out.
+        for (start, end) in mutate::frames(bytes, 0) {
             found.push([&bytes[start..=start], &bytes[start + 5..end]].concat());
         }
     }
-    found
+    Corpus { recordings: found, before: 0 }
+}
+
+/// Returns what clients say once they are in.
+pub fn asked() -> Vec<&'static [u8]> {
+    let after = |bytes: &'static [u8]| {
+        let frames = mutate::frames(bytes, 0);
+        let first = frames.iter().find(|(start, _)| bytes[*start] != b'p');
+        first.map(|(start, _)| &bytes[*start..])
+    };
+    CLIENT.iter().filter_map(|bytes| after(bytes)).collect()
+}
+
+/// Returns what the server says to clients that are in.
+pub fn answered() -> Vec<&'static [u8]> {
+    let after = |bytes: &'static [u8]| {
+        let frames = mutate::frames(bytes, 0);
+        let welcome = frames.iter().find(|(start, _)| bytes[*start] == b'Z');
+        welcome.map(|(_, end)| &bytes[*end..])
+    };
+    SERVER.iter().filter_map(|bytes| after(bytes)).collect()
 }

@@ -119,7 +119,7 @@ fn attack(target: &Target, options: &Options) -> Option<Vec<u8>> {
         return fails(target, &input).then_some(input);
     }
     // What was recorded must pass as it is.
-    if let Some(input) = target.corpus.iter().find(|input| fails(target, input)) {
+    if let Some(input) = target.corpus.recordings.iter().find(|input| fails(target, input)) {
         return Some(input.clone());
     }
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);

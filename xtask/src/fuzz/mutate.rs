@@ -39,8 +39,16 @@ const EDGES: [u32; 12] =
 /// Inputs longer than this say nothing that shorter ones do not.
 const LENGTH_MAX: usize = 4096;
 
+/// Recordings, and how many bytes of each stand before the first message.
+pub struct Corpus {
+    /// What inputs are made of.
+    pub recordings: Vec<Vec<u8>>,
+    /// Bytes that choose how a target runs.
+    pub before: usize,
+}
+
 /// Makes input number `number` of a run.
-pub fn input(corpus: &[Vec<u8>], seed: u64, number: u64) -> Vec<u8> {
+pub fn input(corpus: &Corpus, seed: u64, number: u64) -> Vec<u8> {
     let mut random = Random::new(seed ^ number.wrapping_mul(0xD134_2543_DE82_EF95));
     if random.below(64) == 0 {
         // Now and then nothing recorded at all.
@@ -56,11 +64,12 @@ pub fn input(corpus: &[Vec<u8>], seed: u64, number: u64) -> Vec<u8> {
     input
 }
 
-fn pick<'a>(corpus: &'a [Vec<u8>], random: &mut Random) -> &'a [u8] {
-    corpus.get(random.below(corpus.len())).map_or(&[], Vec::as_slice)
+fn pick<'a>(corpus: &'a Corpus, random: &mut Random) -> &'a [u8] {
+    let recordings = &corpus.recordings;
+    recordings.get(random.below(recordings.len())).map_or(&[], Vec::as_slice)
 }
 
-fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
+fn change(input: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
     let at = random.below(input.len() + 1);
     match random.below(12) {
         0 => input.truncate(at),
@@ -105,7 +114,7 @@ fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
         }
         8 => {
             // A length one off, or as edgy as lengths get.
-            let frames = frames(input);
+            let frames = frames(input, corpus.before);
             if let Some((start, end)) = frames.get(random.below(frames.len())).copied() {
                 let length = match random.below(3) {
                     0 => (end - start) as u32,
@@ -120,8 +129,8 @@ fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 }
 
 /// Changes whole messages and leaves their lengths right, which is how deep states are reached.
-fn messages(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
-    let frames = frames(input);
+fn messages(input: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
+    let frames = frames(input, corpus.before);
     let Some((start, end)) = frames.get(random.below(frames.len())).copied() else { return };
     match random.below(6) {
         0 => drop(input.drain(start..end)),
@@ -131,13 +140,13 @@ fn messages(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
         }
         2 => {
             let message: Vec<u8> = input.drain(start..end).collect();
-            let boundaries = self::frames(input);
+            let boundaries = self::frames(input, corpus.before);
             let to = boundaries.get(random.below(boundaries.len())).map_or(0, |frame| frame.0);
             input.splice(to..to, message);
         }
         3 => {
             let other = pick(corpus, random);
-            let others = self::frames(other);
+            let others = self::frames(other, corpus.before);
             if let Some((from, to)) = others.get(random.below(others.len())).copied() {
                 input.splice(start..start, other[from..to].to_vec());
             }
@@ -161,11 +170,11 @@ fn messages(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 }
 
 /// Returns where complete messages begin and end; a first packet has no tag and is stepped over.
-pub fn frames(input: &[u8]) -> Vec<(usize, usize)> {
+pub fn frames(input: &[u8], before: usize) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
-    let mut at = 0;
-    if let Some([0, 0, high, low]) = input.first_chunk::<4>() {
-        at = usize::from(u16::from_be_bytes([*high, *low]));
+    let mut at = before;
+    if let Some([0, 0, high, low]) = input.get(before..).and_then(|rest| rest.first_chunk::<4>()) {
+        at += usize::from(u16::from_be_bytes([*high, *low]));
     }
     while let Some(length) = input.get(at + 1..).and_then(|rest| rest.first_chunk::<4>()) {
         let length = u32::from_be_bytes(*length) as usize;
@@ -185,7 +194,9 @@ mod tests {
 
     #[test]
     fn an_input_can_be_made_again() {
-        let corpus = vec![b"Q\0\0\0\x05\0X\0\0\0\x04".to_vec(), vec![0, 0, 0, 8, 4, 210, 22, 47]];
+        let recordings =
+            vec![b"Q\0\0\0\x05\0X\0\0\0\x04".to_vec(), vec![0, 0, 0, 8, 4, 210, 22, 47]];
+        let corpus = Corpus { recordings, before: 0 };
         for number in 0..2000 {
             assert_eq!(input(&corpus, 7, number), input(&corpus, 7, number), "number {number}");
         }
@@ -193,8 +204,8 @@ mod tests {
 
     #[test]
     fn messages_are_found_after_a_first_packet() {
-        assert_eq!(frames(b"Q\0\0\0\x05\0X\0\0\0\x04Z\0"), [(0, 6), (6, 11)]);
-        assert_eq!(frames(b"\0\0\0\x08abcdX\0\0\0\x04"), [(8, 13)]);
-        assert_eq!(frames(b""), []);
+        assert_eq!(frames(b"Q\0\0\0\x05\0X\0\0\0\x04Z\0", 0), [(0, 6), (6, 11)]);
+        assert_eq!(frames(b"?\0\0\0\x08abcdX\0\0\0\x04", 1), [(9, 14)]);
+        assert_eq!(frames(b"", 0), []);
     }
 }

@@ -11,8 +11,10 @@ use headpond_pooler::auth::hba::{IdentMaps, Rules};
 use headpond_pooler::auth::secrets::Userlist;
 use headpond_pooler::config::fuzzing as config;
 use headpond_wire::fuzzing as wire;
+use headpond_wire::session::fuzzing as session;
 
 use crate::corpus;
+use crate::mutate::Corpus;
 
 /// One entry point.
 pub struct Target {
@@ -21,30 +23,31 @@ pub struct Target {
     /// What is called with each input.
     pub run: fn(&[u8]),
     /// What inputs are made of.
-    pub corpus: Vec<Vec<u8>>,
+    pub corpus: Corpus,
 }
 
 /// Returns every target.
 pub fn all() -> Vec<Target> {
-    let own = |recordings: &[&[u8]]| recordings.iter().map(|bytes| bytes.to_vec()).collect();
     let first = [corpus::FIRST, corpus::CLIENT].concat();
     let target = |name, run, corpus| Target { name, run, corpus };
     vec![
-        target("first_packet", wire::first_packet, own(&first)),
-        target("options", wire::options, own(corpus::OPTIONS)),
-        target("scram_server", wire::scram_server, own(corpus::SCRAM_CLIENT_SAYS)),
-        target("scram_client", wire::scram_client, own(corpus::SCRAM_SERVER_SAYS)),
+        target("first_packet", wire::first_packet, corpus::plain(&first)),
+        target("options", wire::options, corpus::plain(corpus::OPTIONS)),
+        target("scram_server", wire::scram_server, corpus::plain(corpus::SCRAM_CLIENT_SAYS)),
+        target("scram_client", wire::scram_client, corpus::plain(corpus::SCRAM_SERVER_SAYS)),
         target("accept", wire::accept, corpus::chosen(&first, 8)),
         target("connect", wire::connect, corpus::chosen(corpus::SERVER, 4)),
         target("frontend_message", wire::frontend_message, corpus::messages(corpus::CLIENT)),
         target("backend_message", wire::backend_message, corpus::messages(corpus::SERVER)),
+        target("session_client", session::session_client, corpus::chosen(&corpus::asked(), 64)),
+        target("session_server", session::session_server, corpus::chosen(&corpus::answered(), 64)),
         // Any bytes are a schedule.
-        target("verbs", core::verbs, own(corpus::CLIENT)),
-        target("ini", config::ini, own(corpus::INI)),
-        target("toml", config::toml, own(corpus::TOML)),
-        target("userlist", userlist, own(corpus::USERLIST)),
-        target("hba", hba, own(corpus::HBA)),
-        target("command", command, own(corpus::COMMANDS)),
+        target("verbs", core::verbs, corpus::plain(corpus::CLIENT)),
+        target("ini", config::ini, corpus::plain(corpus::INI)),
+        target("toml", config::toml, corpus::plain(corpus::TOML)),
+        target("userlist", userlist, corpus::plain(corpus::USERLIST)),
+        target("hba", hba, corpus::plain(corpus::HBA)),
+        target("command", command, corpus::plain(corpus::COMMANDS)),
     ]
 }
 
