@@ -195,3 +195,29 @@ fn unhex(text: &str) -> Result<Vec<u8>, String> {
     // Two digits below 16 make a number below 256.
     Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutate::Corpus;
+
+    fn dislikes_exclamations(data: &[u8]) {
+        assert!(!data.windows(2).any(|two| two == b"Q!"), "found");
+    }
+
+    #[test]
+    fn a_failing_input_is_found_and_shrunk_to_what_fails() {
+        let recordings = vec![b"abQcd!".to_vec(), b"Q\0\0\0\x05!".to_vec()];
+        let corpus = Corpus { recordings, before: 0 };
+        let target = Target { name: "test", run: dislikes_exclamations, corpus };
+        let options = Options { seconds: 60, seed: 1, at: None, hex: None, names: Vec::new() };
+        let found = attack(&target, &options).expect("a byte between two goes within a minute");
+        assert_eq!(shrink(&target, found), b"Q!");
+    }
+
+    #[test]
+    fn hex_is_read_as_it_is_written() {
+        assert_eq!(unhex(&hex(b"\0\x7f\xff")), Ok(b"\0\x7f\xff".to_vec()));
+        assert!(unhex("0").is_err() && unhex("xy").is_err());
+    }
+}
