@@ -73,7 +73,8 @@ impl<E: Engine> Worker<E> {
             self.on_client_plain(index, data);
             return;
         }
-        let mut plain = Vec::new();
+        let mut plain = std::mem::take(&mut self.scratch.plain);
+        plain.clear();
         let tls = client.tls.as_mut().expect("checked above");
         let was_handshaking = tls.is_handshaking();
         let received = tls.receive(data, &mut plain);
@@ -481,12 +482,21 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Tells a client what went wrong and closes it.
+    ///
+    /// Inside a message of its server nothing can be said: it would be taken for a part of that.
     pub(super) fn fail_client(&mut self, index: usize, fault: &Fault) {
-        let mut out = Vec::new();
-        fault.encode(&mut out, Severity::Fatal);
         self.note_fault(index, fault);
-        self.write_client(index, &out);
+        if !self.clients[index].server.is_some_and(|place| self.is_inside_reply(place)) {
+            let mut out = Vec::new();
+            fault.encode(&mut out, Severity::Fatal);
+            self.write_client(index, &out);
+        }
         self.on_client_gone(index, fault.close_reason());
+    }
+
+    /// Whether the client of a server has been sent a part of a message.
+    pub(super) fn is_inside_reply(&self, place: usize) -> bool {
+        self.servers[place].session.as_ref().is_some_and(|session| session.is_inside_reply())
     }
 }
 

@@ -317,6 +317,13 @@ impl<E: Engine> Worker<E> {
         }
         self.leave_console(index);
         let mut client = self.clients.remove(index);
+        if let Some(tls) = client.tls.as_mut() {
+            // OpenSSL calls an end without this an error; libpq reports it for a cancel.
+            let mut goodbye = Vec::new();
+            if tls.close(&mut goodbye).is_ok() {
+                self.engine.write(client.socket, &goodbye);
+            }
+        }
         self.engine.close(client.socket);
         self.farewell(&mut client);
         if let Some(server) = client.server {
@@ -369,9 +376,15 @@ impl<E: Engine> Worker<E> {
     pub(super) fn drop_server(&mut self, index: usize, reason: &'static str) {
         self.log_server_close(index, reason);
         let server = &mut self.servers[index];
+        server.close_logged = true;
         if let Some(client) = server.client.take() {
+            let is_inside = self.is_inside_reply(index);
             self.clients[client].server = None;
-            self.fail_client(client, &Fault::ServerLost("server conn crashed?"));
+            if is_inside {
+                self.on_client_gone(client, "server conn crashed?");
+            } else {
+                self.fail_client(client, &Fault::ServerLost("server conn crashed?"));
+            }
         }
         let server = &mut self.servers[index];
         let (pool, conn) = (Arc::clone(&server.pool), server.conn);
@@ -398,11 +411,12 @@ impl<E: Engine> Worker<E> {
     pub(super) fn close_slot(&mut self, pool: &Arc<Pool>, conn: ConnId, reason: CloseReason) {
         // Absent: it died meanwhile, and whoever saw that has freed its slot.
         let Some(index) = self.server_of(pool, conn) else { return };
-        self.log_server_close(index, reason.as_str());
+        if !self.servers[index].close_logged {
+            self.log_server_close(index, reason.as_str());
+        }
         let at_boundary = reuse::reusable(&self.evidence(index)).is_ok();
         let server = &mut self.servers[index];
         server.stage = Stage::Closing;
-        server.reason = Some(reason);
         server.deadline = self.now + CLOSE_WAIT;
         let deadline = server.deadline;
         self.sweep_by(deadline);
@@ -448,14 +462,16 @@ impl<E: Engine> Worker<E> {
         self.log_server_close(index, "server conn crashed?");
         let (pool, conn) = (Arc::clone(&server.pool), server.conn);
         let client = server.client;
-        let heard = server.session.as_ref().is_some_and(|s| s.last_error().is_some());
+        // PostgreSQL's own FATAL has been passed on, unless it came for a statement of ours.
+        let session = server.session.as_ref();
+        let heard = session.is_some_and(|s| s.last_error().is_some() && !s.is_internal());
+        let is_inside = self.is_inside_reply(index);
         self.forget_server(index);
         self.with_core(&pool, |core, now, _| core.failed(now, conn, Failure::Lost));
         self.slot_freed(&pool);
         let Some(client) = client else { return };
         self.clients[client].server = None;
-        if heard {
-            // PostgreSQL's own FATAL has been passed on already: nothing more to say.
+        if heard || is_inside {
             self.on_client_gone(client, "server conn crashed?");
         } else {
             self.fail_client(client, &Fault::ServerLost("server conn crashed?"));

@@ -104,6 +104,13 @@ impl ServerState {
             && self.internal.is_none()
     }
 
+    /// Tells whether the client has been sent a part of a message: whatever else it is sent now it
+    /// takes for the rest.
+    #[must_use]
+    pub fn is_inside_reply(&self) -> bool {
+        self.left > 0 && self.fate == Fate::Forward
+    }
+
     fn owes_nothing(&self) -> bool {
         self.owed.is_empty() || mutant::is_made(Mutant::EarlyRelease) && self.owed.len() == 1
     }
