@@ -245,6 +245,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
             // Somebody may have switched to another server: what that one reports counts.
             pool.welcome.store(None);
         }
+        // Under server_fast_close clients leave their servers at once.
+        self.shared().post_all(|| Mail::Reloaded);
         Ok(())
     }
 

@@ -195,6 +195,7 @@ impl<E: Engine> Worker<E> {
                 self.fail_client(index, &Fault::DatabaseRemoved);
             }
         }
+        self.close_outdated();
         // New timeouts may be shorter than what the next sweep was planned for.
         let now = self.now;
         self.sweep_by(now);

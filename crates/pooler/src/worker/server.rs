@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use headpond_core::{CloseReason, ConnId, Timestamp};
+use headpond_core::{ConnId, Timestamp};
 use headpond_wire::login::connect::Connect;
 use headpond_wire::session::ServerState;
 
@@ -82,8 +82,6 @@ pub struct Server {
     pub leases: u32,
     /// A cancel request to it did not end in time: it cannot be trusted any more.
     pub lease_broken: bool,
-    /// Close it at the next occasion (reload, RECONNECT).
-    pub close_needed: bool,
     /// Something happened that the protocol does not allow.
     pub violated: bool,
     /// When the connect began.
@@ -92,8 +90,8 @@ pub struct Server {
     pub request_at: Timestamp,
     /// When the present stage must be over; `Timestamp::MAX` for never.
     pub deadline: Timestamp,
-    /// Why it closes.
-    pub reason: Option<CloseReason>,
+    /// The log says why it closes.
+    pub close_logged: bool,
 }
 
 impl Server {
@@ -119,12 +117,11 @@ impl Server {
             uses: 0,
             leases: 0,
             lease_broken: false,
-            close_needed: false,
             violated: false,
             connected_at: now,
             request_at: now,
             deadline: super::NEVER,
-            reason: None,
+            close_logged: false,
         }
     }
 

@@ -181,6 +181,27 @@ fn servers_that_are_replaced_are_waited_for() {
 }
 
 #[test]
+fn a_session_leaves_a_server_that_is_replaced_when_its_transaction_is_over() {
+    let bench = Bench::start("pool_mode = session\nserver_fast_close = 1\n");
+    run(async {
+        let console = bench.console(SUPERUSER).await;
+        let idle = bench.client(APP, APP).await;
+        idle.simple_query("SELECT 1").await.expect("an answer");
+        let busy = bench.client(APP, APP).await;
+        busy.batch_execute("BEGIN").await.expect("a transaction");
+        tell(&console, "RECONNECT app").await;
+        until(&console, "SHOW SERVERS", |shown| shown.rows.len() == 1).await;
+        assert!(idle.simple_query("SELECT 1").await.is_err(), "its server is gone");
+        busy.simple_query("SELECT 1").await.expect("the transaction goes on");
+        busy.batch_execute("COMMIT").await.expect("and ends in order");
+        tell(&console, "WAIT_CLOSE app").await;
+        assert!(busy.simple_query("SELECT 1").await.is_err(), "its server is gone");
+        let said = |line: &str| line.contains("closing because: database configuration changed");
+        assert!(bench.pooler.log().wait_for(said));
+    });
+}
+
+#[test]
 fn a_killed_database_loses_its_clients_and_stays_paused() {
     let bench = Bench::start("");
     run(async {
