@@ -42,6 +42,10 @@ check: ## format, house style, lints (part of test)
 	$(CARGO) fmt --all --check
 	$(CARGO) xtask tidy
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
+	@if rustup target list --installed 2>/dev/null | grep -q x86_64-unknown-none; then \
+	    $(CARGO) check --locked --quiet --target x86_64-unknown-none \
+	        --package headpond-core --package headpond-wire; \
+	fi
 
 docs: ## the API documentation, broken links denied (part of test)
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet

@@ -75,7 +75,8 @@ pub const TOML: &[&[u8]] = &[
 pub const USERLIST: &[&[u8]] = &[
     b";c\n\"a\" \"b\"\n\"a b\" \"md5d41d8cd98f00b204e9800998ecf8427e\" x\n\"q\"\"q\" \"\"\n",
     b"\"s\" \"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
-      WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"\n",
+      WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+      wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"\n",
 ];
 
 /// HBA files.
