@@ -43,8 +43,7 @@ check: ## format, house style, lints (part of test)
 	$(CARGO) xtask tidy
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	@if rustup target list --installed 2>/dev/null | grep -q x86_64-unknown-none; then \
-	    $(CARGO) check --locked --quiet --target x86_64-unknown-none \
-	        --package headpond-core --package headpond-wire; \
+	    $(CARGO) check --locked --quiet --target x86_64-unknown-none --package headpond-core; \
 	fi
 
 docs: ## the API documentation, broken links denied (part of test)

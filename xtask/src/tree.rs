@@ -10,7 +10,9 @@ const MADE: [&str; 4] = [".git", "target", "node_modules", "__pycache__"];
 
 /// Returns the root of the workspace.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Set by cargo for what it runs: two clones may share a target folder, and so this program.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     here.parent().expect("xtask lies one folder below the root").to_path_buf()
 }
 
