@@ -16,6 +16,7 @@ use crate::worker::client::Client;
 use crate::worker::server::Server;
 
 /// A message to a worker.
+#[allow(missing_docs, reason = "the variant says what its fields are")]
 pub enum Mail<E: Engine> {
     /// A client that was accepted elsewhere.
     Accepted { handle: E::Handle, peer: Peer, local: Peer, listener: usize },
@@ -69,6 +70,7 @@ pub enum Select {
 }
 
 /// A message to the control plane.
+#[allow(missing_docs, reason = "the variant says what its fields are")]
 pub enum Ask {
     /// A console command.
     Admin { lane: Lane, caller: u64, admin: bool, text: String },

@@ -15,7 +15,7 @@ use crate::auth::secrets::Userlist;
 use crate::config::tls::SslMode;
 use crate::config::{Config, Database};
 use crate::engine::SocketOptions;
-use crate::tls::{self, ServerConfig, TlsFiles};
+use crate::tls::{self, Ciphers, ServerConfig, TlsFiles};
 
 /// Parameters of the startup packet itself.
 const STARTUP: [&str; 5] = ["user", "database", "replication", "options", "extra_float_digits"];
@@ -91,7 +91,7 @@ impl View {
         let client_tls = client_side(&config, warn).map_err(|e| e.to_string())?;
         let mut server_tls = BTreeMap::new();
         for spec in config.databases.values().chain(config.fallback.as_ref()) {
-            if let Some(tls) = server_side(&config, spec).map_err(|e| e.to_string())? {
+            if let Some(tls) = server_side(&config, spec, warn).map_err(|e| e.to_string())? {
                 server_tls.insert(spec.name.clone(), tls);
             }
         }
@@ -204,6 +204,7 @@ fn client_side(
     files.cert.clone_from(&global.client_tls_cert_file);
     files.ca.clone_from(&global.client_tls_ca_file);
     files.protocols = global.client_tls_protocols.clone();
+    files.ciphers = ciphers(&global.client_tls_ciphers, &global.client_tls13_ciphers, warn)?;
     if files.protocols.names_outdated() {
         warn("TLS 1.0 and 1.1 are not spoken; 1.2 and 1.3 are".into());
     }
@@ -213,6 +214,7 @@ fn client_side(
 fn server_side(
     config: &Config,
     spec: &Database,
+    warn: &mut dyn FnMut(String),
 ) -> Result<Option<Arc<ClientConfig>>, tls::TlsError> {
     let own = |path: Option<&std::path::Path>| path.map(std::path::Path::to_path_buf);
     let mut files = TlsFiles::new(config.server_sslmode(spec));
@@ -220,7 +222,22 @@ fn server_side(
     files.cert = own(config.server_cert_file(spec));
     files.ca = own(config.server_ca_file(spec));
     files.protocols = config.global.server_tls_protocols.clone();
+    let global = &config.global;
+    files.ciphers = ciphers(&global.server_tls_ciphers, &global.server_tls13_ciphers, warn)?;
     tls::client_config(&files)
+}
+
+/// The ciphers of two settings; names that nothing here stands for are reported.
+fn ciphers(
+    tls12: &str,
+    tls13: &Option<String>,
+    warn: &mut dyn FnMut(String),
+) -> Result<Ciphers, tls::TlsError> {
+    let ciphers = Ciphers { tls12: tls12.to_owned(), tls13: tls13.clone().unwrap_or_default() };
+    for unknown in ciphers.select()?.1 {
+        warn(unknown.to_string());
+    }
+    Ok(ciphers)
 }
 
 /// Names of unix users by number, for `peer`. An unreadable file means that nobody is known.

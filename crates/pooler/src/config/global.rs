@@ -202,9 +202,9 @@ settings! {
         "Authorities of client certificates", "most clients have no certificate";
     client_tls_protocols: Protocols = "secure", Live Policy Honoured,
         "TLS versions for clients", "older ones are broken";
-    client_tls_ciphers: Text = "default", Live Policy Accepted,
+    client_tls_ciphers: Text = "default", Live Policy Honoured,
         "OpenSSL list of ciphers up to TLS 1.2", "the TLS library's choice is sound";
-    client_tls13_ciphers: OptionalText = "", Live Policy Accepted,
+    client_tls13_ciphers: OptionalText = "", Live Policy Honoured,
         "Cipher suites of TLS 1.3", "the TLS library's choice is sound";
     client_tls_dheparams: Text = "auto", Live Policy Ignored,
         "Finite-field key exchange", "it is PgBouncer's; only elliptic curves are used here";
@@ -220,9 +220,9 @@ settings! {
         "Our certificate towards servers", "most servers ask for none";
     server_tls_protocols: Protocols = "secure", Live Identity Honoured,
         "TLS versions for servers", "older ones are broken";
-    server_tls_ciphers: Text = "default", Live Policy Accepted,
+    server_tls_ciphers: Text = "default", Live Policy Honoured,
         "OpenSSL list of ciphers up to TLS 1.2", "the TLS library's choice is sound";
-    server_tls13_ciphers: OptionalText = "", Live Policy Accepted,
+    server_tls13_ciphers: OptionalText = "", Live Policy Honoured,
         "Cipher suites of TLS 1.3", "the TLS library's choice is sound";
 
     // Low-level network.

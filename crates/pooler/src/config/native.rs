@@ -20,8 +20,9 @@ settings! {
     Native;
     workers: Ranged<1024> = "0", Restart Policy Honoured,
         "Worker threads, 0 for one per core", "a pooler should use the machine it was given";
-    engine: Engine = "auto", Restart Policy Honoured,
-        "How the workers talk to the system", "containers often forbid io_uring";
+    engine: Engine = "epoll", Restart Policy Honoured,
+        "How the workers talk to the system: auto takes io_uring where the kernel allows it",
+        "containers often forbid io_uring, and the same everywhere is easier to reason about";
     log_format: LogFormat = "pgbouncer", Live Policy Honoured,
         "How log lines look", "the tools that read PgBouncer's log go on reading it";
     share_unnamed as "share_unnamed_statements": Flag = "0", Live Policy Honoured,

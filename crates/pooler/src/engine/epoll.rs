@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use headpond_core::Timestamp;
@@ -298,6 +299,10 @@ impl Engine for Epoll {
     fn unsent(&self, socket: Socket) -> usize {
         let backlog = self.stream(socket).and_then(|stream| stream.backlog.as_ref());
         backlog.map_or(0, |backlog| backlog.len())
+    }
+
+    fn local(&self, socket: Socket) -> Option<SocketAddr> {
+        socket::local_addr(&self.stream(socket)?.fd).ok().flatten()
     }
 
     fn shutdown_write(&mut self, socket: Socket) {

@@ -289,6 +289,11 @@ pub trait Engine: Sized {
     /// Returns how many written bytes the kernel has not taken yet, lost ones included.
     fn unsent(&self, socket: Socket) -> usize;
 
+    /// Returns the address of our own end; `None` where there is none (Unix sockets, `sim`).
+    fn local(&self, _socket: Socket) -> Option<SocketAddr> {
+        None
+    }
+
     /// Ends our direction once everything written has left.
     fn shutdown_write(&mut self, socket: Socket);
 

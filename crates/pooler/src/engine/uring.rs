@@ -9,6 +9,7 @@
 //! Not here: kernels that forbid io_uring; `Uring::new` says so, and `epoll.rs` serves them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 
@@ -480,6 +481,10 @@ impl Engine for Uring {
 
     fn unsent(&self, socket: Socket) -> usize {
         self.slots.stream(socket).map_or(0, Stream::unsent)
+    }
+
+    fn local(&self, socket: Socket) -> Option<SocketAddr> {
+        socket::local_addr(&self.slots.stream(socket)?.fd).ok().flatten()
     }
 
     fn shutdown_write(&mut self, socket: Socket) {

@@ -118,9 +118,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     let wanted = config.headpond.engine;
     let uring = match wanted {
-        config::Engine::Epoll | config::Engine::Auto => false,
-        // A kernel or a container that refuses it is no reason not to start.
-        config::Engine::IoUring => Uring::new().is_ok(),
+        config::Engine::Epoll => false,
+        // A kernel or a container that refuses it is no reason not to start, unless told.
+        config::Engine::Auto => Uring::new().is_ok(),
+        config::Engine::IoUring => true,
     };
     let result = if uring {
         start(config, options, log.clone(), Uring::new)
@@ -149,7 +150,6 @@ pub(crate) fn destination(config: &Config, quiet: bool) -> Destination {
 pub(crate) struct Process<E: Engine> {
     pub shared: Arc<Shared<E>>,
     pub options: Options,
-    pub started: std::time::Instant,
     pub pidfile: Option<PathBuf>,
 }
 
@@ -196,7 +196,7 @@ where
         // A thread that ended already shows when it is joined.
         let _ = thread.shared.send(Arc::clone(&shared));
     }
-    let process = Process { shared, options, started: std::time::Instant::now(), pidfile };
+    let process = Process { shared, options, pidfile };
     let ended = control::run(&process, heard, bound, http);
     for thread in threads {
         if let Err(error) = thread.handle.join() {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use headpond_monitor::{Check, Probe};
-use headpond_stats::{Counter, Distribution, Snapshot};
+use headpond_stats::{Counter, Distribution, Histogram, Snapshot};
 use parking_lot::Mutex;
 
 use crate::catalog::{Pool, PoolStats, WaitReason};
@@ -145,6 +145,9 @@ const COUNTERS: [Counted; 16] = [
     }),
 ];
 
+/// Name, help and histogram of what is timed per pool.
+type Timed = (&'static str, &'static str, fn(&PoolStats) -> &Histogram);
+
 fn collect_pool(pool: &Pool, into: &mut Snapshot) {
     let labels = [("database", pool.key.database.as_str()), ("user", pool.key.user.as_str())];
     for (name, help, counter) in COUNTERS {
@@ -183,7 +186,7 @@ fn collect_pool(pool: &Pool, into: &mut Snapshot) {
         into.histogram("headpond_client_wait_seconds", "Waits for a server, by reason.")
             .add(&labels, &all);
     }
-    let histograms: [(&str, &str, fn(&PoolStats) -> &headpond_stats::Histogram); 3] = [
+    let histograms: [Timed; 3] = [
         ("headpond_query_seconds", "Durations of queries.", |s| &s.query_seconds),
         ("headpond_transaction_seconds", "Durations of transactions.", |s| &s.transaction_seconds),
         ("headpond_server_connect_seconds", "Durations of connect and login.", |s| {

@@ -66,7 +66,13 @@ impl<E: Engine> Worker<E> {
         match acquired {
             Acquire::Granted { conn, home } if home == self.lane => {
                 match self.server_of(&pool, conn) {
-                    Some(server) => Ok(Acquired::Here(server)),
+                    Some(server) if self.is_quiet(server) => Ok(Acquired::Here(server)),
+                    // Something came in that was not read yet: it may not be handed on. Each
+                    // such server is closed, so this ends.
+                    Some(server) => {
+                        self.drop_server(server, "idle server got dirty");
+                        self.acquire(index, true)
+                    }
                     None => Err(Fault::Defect),
                 }
             }
@@ -106,6 +112,11 @@ impl<E: Engine> Worker<E> {
             self.undelivered(pool, lane, caller);
             return;
         };
+        if !self.is_quiet(server) {
+            self.drop_server(server, "idle server got dirty");
+            self.undelivered(pool, lane, caller);
+            return;
+        }
         if lane == self.lane {
             match self.client_of(caller) {
                 Some(index) if self.clients[index].wait != Wait::Nothing => {
@@ -129,6 +140,12 @@ impl<E: Engine> Worker<E> {
                 self.undelivered(pool, lane, caller);
             }
         }
+    }
+
+    /// Returns true if nothing was received from an idle server since it was given back: its read
+    /// is still armed. A read that has completed lies among the events of this turn.
+    fn is_quiet(&self, place: usize) -> bool {
+        self.servers[place].socket.is_some_and(|socket| self.engine.is_armed(socket))
     }
 
     fn undelivered(&mut self, pool: &Arc<Pool>, lane: Lane, caller: u64) {

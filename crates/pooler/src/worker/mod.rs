@@ -60,6 +60,7 @@ struct Scratch {
     to_server: Vec<u8>,
     to_client: Vec<u8>,
     cipher: Vec<u8>,
+    plain: Vec<u8>,
 }
 
 /// One worker.

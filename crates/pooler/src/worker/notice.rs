@@ -131,7 +131,7 @@ impl<E: Engine> Worker<E> {
     pub(super) fn log_server_opened(&self, index: usize) {
         if self.view.config.global.log_connections {
             let server = &self.servers[index];
-            let from = None::<crate::engine::Peer>;
+            let from = server.socket.and_then(|socket| self.engine.local(socket));
             let text = match from {
                 Some(from) => format!("new connection to server (from {from})"),
                 None => "new connection to server".to_owned(),

@@ -15,7 +15,7 @@ use super::server::{Server, Stage};
 use crate::admin::show::{ClientRow, ClientState, Replication, ServerRow, ServerState};
 use crate::catalog::Pool;
 use crate::control::{Collector, Mail, Select};
-use crate::engine::Engine;
+use crate::engine::{Engine, Peer};
 use crate::fault::Fault;
 
 impl<E: Engine> Worker<E> {
@@ -139,7 +139,7 @@ impl<E: Engine> Worker<E> {
             state,
             replication: replication_of(Some(&server.pool)),
             address: server.address.clone(),
-            local: None::<crate::engine::Peer>,
+            local: server.socket.and_then(|socket| self.engine.local(socket)).map(Peer::Tcp),
             connected_ago: self.now.since(server.connected_at),
             request_ago: self.now.since(server.request_at),
             link: server.client.map(|client| self.clients[client].id),

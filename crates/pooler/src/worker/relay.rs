@@ -108,6 +108,7 @@ impl<E: Engine> Worker<E> {
                 }
             }
         }
+        self.scratch.plain = plain;
     }
 
     fn on_client_plain(&mut self, index: usize, data: &[u8]) {
@@ -297,7 +298,8 @@ impl<E: Engine> Worker<E> {
             self.on_server_plain(index, data);
             return;
         };
-        let mut plain = Vec::new();
+        let mut plain = std::mem::take(&mut self.scratch.plain);
+        plain.clear();
         let received = tls.receive(data, &mut plain);
         let mut cipher = Vec::new();
         tls.take_output(&mut cipher);
@@ -324,6 +326,7 @@ impl<E: Engine> Worker<E> {
         if closed && self.servers.get(index).is_some_and(|s| s.id == id) {
             self.on_server_gone(index, None);
         }
+        self.scratch.plain = plain;
     }
 
     fn on_server_plain(&mut self, index: usize, data: &[u8]) {

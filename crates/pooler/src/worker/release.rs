@@ -320,9 +320,8 @@ impl<E: Engine> Worker<E> {
         if let Some(tls) = client.tls.as_mut() {
             // OpenSSL calls an end without this an error; libpq reports it for a cancel.
             let mut goodbye = Vec::new();
-            if tls.close(&mut goodbye).is_ok() {
-                self.engine.write(client.socket, &goodbye);
-            }
+            tls.close(&mut goodbye);
+            self.engine.write(client.socket, &goodbye);
         }
         self.engine.close(client.socket);
         self.farewell(&mut client);
