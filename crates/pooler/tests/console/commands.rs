@@ -102,6 +102,25 @@ fn a_pause_that_is_not_over_ends_with_its_asker() {
 }
 
 #[test]
+fn signals_pause_and_resume_like_the_commands() {
+    let bench = Bench::start("");
+    run(async {
+        let console = bench.console(SUPERUSER).await;
+        let client = bench.client(APP, APP).await;
+        client.simple_query("SELECT 1").await.expect("an answer");
+        bench.pooler.signal("USR1");
+        until(&console, "SHOW STATE", |shown| shown.rows[1][1].as_deref() == Some("yes")).await;
+        until(&console, "SHOW SERVERS", |shown| shown.rows.is_empty()).await;
+        assert_eq!(refused(&console, "PAUSE").await, "08P01 already suspended/paused");
+        bench.pooler.signal("USR2");
+        client.simple_query("SELECT 1").await.expect("an answer after the pause");
+        bench.pooler.signal("HUP");
+        let said = |line: &str| line.contains("configuration reloaded");
+        assert!(bench.pooler.log().wait_for(said));
+    });
+}
+
+#[test]
 fn a_killed_client_hears_why_and_the_others_nothing() {
     let bench = Bench::start("");
     run(async {

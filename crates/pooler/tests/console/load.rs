@@ -119,6 +119,23 @@ fn no_client_notices_fifty_pauses() {
 }
 
 #[test]
+fn no_client_notices_that_the_database_restarts_during_a_pause() {
+    let mut bench = Bench::start("");
+    run(async {
+        let console = bench.console(SUPERUSER).await;
+        let load = Load::start(&bench, &[APP, SECOND]).await;
+        for _ in 0..scaled(3) {
+            load.proceed(100).await;
+            tell(&console, "PAUSE").await;
+            bench.postgres.restart();
+            tell(&console, "RESUME").await;
+        }
+        load.proceed(100).await;
+        load.finish().await;
+    });
+}
+
+#[test]
 fn no_client_notices_fifty_reconnects() {
     let bench = Bench::start("");
     run(async {

@@ -60,10 +60,7 @@ impl Postgres {
         for _ in 0..5 {
             let port = free_port();
             configure(account, directory.path(), port, options);
-            let data = directory.path().join("data");
-            let arguments = [Path::new("-D"), &data];
-            let postgres = program("postgres");
-            let process = Process::start("postgres", account, &postgres, &arguments, &[], "INT");
+            let process = launch(account, directory.path());
             if process.log().wait_for(|line| line.contains("ready to accept connections")) {
                 let server = Self { process, directory, port };
                 server.create_app();
@@ -73,6 +70,15 @@ impl Postgres {
             assert!(process.log().lines().iter().any(taken), "PostgreSQL does not start");
         }
         panic!("no port stayed free");
+    }
+
+    /// Stops the server, whatever it does, and starts it again on the same port.
+    pub fn restart(&mut self) {
+        self.process.signal("INT");
+        assert_eq!(self.process.wait(), Some(0), "PostgreSQL ends in order");
+        self.process = launch(Account::unprivileged(), self.directory.path());
+        let ready = |line: &str| line.contains("ready to accept connections");
+        assert!(self.process.log().wait_for(ready), "PostgreSQL does not start again");
     }
 
     pub fn port(&self) -> u16 {
@@ -155,6 +161,12 @@ pub fn program(name: &str) -> PathBuf {
     let with_server = folders.iter().find(|f| f.join("initdb").exists() && f.join(name).exists());
     let any = folders.iter().find(|f| f.join(name).exists());
     with_server.or(any).unwrap_or_else(|| panic!("{name} is not installed")).join(name)
+}
+
+fn launch(account: Option<Account>, directory: &Path) -> Process {
+    let data = directory.join("data");
+    let arguments = [Path::new("-D"), &data];
+    Process::start("postgres", account, &program("postgres"), &arguments, &[], "INT")
 }
 
 fn initialise(account: Option<Account>, directory: &Path) {
