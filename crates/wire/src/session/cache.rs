@@ -22,12 +22,21 @@ pub(super) enum View {
     Absent,
     /// It has: confirmed, or sent earlier in this very batch.
     Present,
-    /// It will have, unless the one Parse under way fails: that was sent in an earlier batch.
+    /// It will have, unless the client's own Parse fails, which was sent in an earlier batch.
     Promised,
     /// It has, but its plan is of no use any more.
     Stale,
     /// That depends on how an earlier batch ends.
     Open,
+}
+
+/// Whose idea a Parse was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The client sent it: when it fails the client has no such statement.
+    Client,
+    /// The pooler made it: when it fails the client's statement is still there.
+    Pooler,
 }
 
 #[derive(Debug)]
@@ -38,6 +47,7 @@ struct Entry {
     under_way: u32,
     latest_present: bool,
     latest_at: Position,
+    latest_whose: Whose,
     listed: bool,
     older: u64,
     newer: u64,
@@ -69,7 +79,10 @@ impl Cache {
             (entry.real, View::Present)
         } else if entry.latest_at.batch == batch {
             (entry.latest_present, View::Present)
-        } else if entry.latest_at.sure && entry.under_way == 1 {
+        } else if entry.latest_at.sure
+            && entry.under_way == 1
+            && (entry.latest_whose == Whose::Client || !entry.latest_present)
+        {
             (entry.latest_present, View::Promised)
         } else {
             return View::Open;
@@ -95,7 +108,7 @@ impl Cache {
     }
 
     /// A Parse of it was sent.
-    pub(super) fn parse_sent(&mut self, statement: &Arc<Statement>, at: Position) {
+    pub(super) fn parse_sent(&mut self, statement: &Arc<Statement>, at: Position, whose: Whose) {
         let id = statement.id();
         let entry = self.entries.entry(id).or_insert_with(|| Entry {
             statement: Arc::clone(statement),
@@ -104,6 +117,7 @@ impl Cache {
             under_way: 0,
             latest_present: false,
             latest_at: at,
+            latest_whose: whose,
             listed: false,
             older: NONE,
             newer: NONE,
@@ -111,6 +125,7 @@ impl Cache {
         entry.under_way = entry.under_way.saturating_add(1);
         entry.latest_present = true;
         entry.latest_at = at;
+        entry.latest_whose = whose;
         entry.stale = false;
         self.unlist(id);
         self.list(id);
@@ -227,7 +242,7 @@ mod tests {
     fn the_oldest_is_the_one_not_used_for_longest() {
         let mut cache = Cache::new();
         for id in 1..=3 {
-            cache.parse_sent(&statement(id), SURE);
+            cache.parse_sent(&statement(id), SURE, Whose::Client);
             cache.done(id, true);
         }
         cache.touch(1);
@@ -243,8 +258,8 @@ mod tests {
     #[test]
     fn a_parse_counts_in_its_own_batch_at_once_and_later_only_if_nothing_can_skip_it() {
         let mut cache = Cache::new();
-        cache.parse_sent(&statement(1), SURE);
-        cache.parse_sent(&statement(2), UNSURE);
+        cache.parse_sent(&statement(1), SURE, Whose::Client);
+        cache.parse_sent(&statement(2), UNSURE, Whose::Client);
         assert_eq!((cache.view(1, 1), cache.view(1, 2)), (View::Present, View::Promised));
         assert_eq!((cache.view(2, 1), cache.view(2, 2)), (View::Present, View::Open));
         cache.undone(2);
@@ -256,7 +271,7 @@ mod tests {
     #[test]
     fn a_skipped_close_leaves_the_statement_where_it_was() {
         let mut cache = Cache::new();
-        cache.parse_sent(&statement(1), SURE);
+        cache.parse_sent(&statement(1), SURE, Whose::Client);
         cache.done(1, true);
         cache.close_sent(1, UNSURE);
         assert_eq!(cache.len(), 0);
@@ -268,7 +283,7 @@ mod tests {
     fn dropping_all_spares_what_is_under_way() {
         let mut cache = Cache::new();
         for id in 1..=3 {
-            cache.parse_sent(&statement(id), SURE);
+            cache.parse_sent(&statement(id), SURE, Whose::Client);
         }
         cache.done(1, true);
         cache.done(3, true);

@@ -11,6 +11,7 @@ mod batch;
 mod cache;
 mod client;
 mod copy;
+mod expect;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
@@ -28,6 +29,7 @@ pub mod reuse;
 mod server;
 mod settle;
 mod statement;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod unnamed;

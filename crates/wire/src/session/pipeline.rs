@@ -47,6 +47,11 @@ impl Kind {
         }
     }
 
+    /// Tells whether rows or copy data may come in reply to it.
+    pub(super) const fn gives_rows(self) -> bool {
+        matches!(self, Self::Query | Self::Execute)
+    }
+
     /// Tells whether it ends in ReadyForQuery.
     pub(super) const fn owes_ready(self) -> bool {
         matches!(self, Self::Sync | Self::Query | Self::FunctionCall)

@@ -18,8 +18,9 @@ use crate::session::{Mode, Settings};
 pub fn show(mut bytes: &[u8]) -> String {
     let mut out = String::new();
     while let Ok(Some(found)) = frame::whole(bytes, u32::MAX) {
-        let body = String::from_utf8_lossy(found.body).replace('\0', " ");
-        out.push_str(&format!("{}[{}] ", char::from(found.tag), body.trim()));
+        let body = String::from_utf8_lossy(found.body).replace(|c: char| c.is_control(), " ");
+        let words: Vec<&str> = body.split_whitespace().collect();
+        out.push_str(&format!("{}[{}] ", char::from(found.tag), words.join(" ")));
         bytes = &bytes[found.total..];
     }
     if !bytes.is_empty() {

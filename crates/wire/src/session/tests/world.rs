@@ -13,6 +13,7 @@ use std::vec::Vec;
 use super::backend::Backend;
 use crate::backend::Status;
 use crate::error::ProtocolError;
+use crate::session::cache::Whose;
 use crate::session::pipeline::{Action, Kind, Owed};
 use crate::session::reuse::reusable;
 use crate::session::{
@@ -429,7 +430,7 @@ impl World {
         if self.mutant == Some(Mutant::TrustCache) {
             for statement in self.statements.0.borrow().values() {
                 let at = server.state.batch.position();
-                server.state.cache.parse_sent(statement, at);
+                server.state.cache.parse_sent(statement, at, Whose::Client);
                 server.state.cache.done(statement.id(), true);
             }
         }
