@@ -219,6 +219,7 @@ fn client() -> show::ClientRow {
     show::ClientRow {
         id: 7,
         user: "u".to_owned(),
+        pool_user: None,
         database: "d".to_owned(),
         state: show::ClientState::Waiting,
         replication: show::Replication::None,

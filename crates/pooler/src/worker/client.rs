@@ -9,7 +9,7 @@ use headpond_core::{ConnId, Timestamp, WaiterId};
 use headpond_wire::session::ClientState;
 
 use super::login::Login;
-use crate::catalog::{Pool, WaitReason};
+use crate::catalog::{Pool, User, WaitReason};
 use crate::engine::{Peer, Socket};
 use crate::tls::Tls;
 
@@ -74,8 +74,8 @@ pub struct Client {
     pub full: bool,
     /// It was told that it queues (query_wait_notify).
     pub notified: bool,
-    /// It counts in the limits of its database and user.
-    pub counted: bool,
+    /// Who it logged in as, once it counts in the limits of its database and of this user.
+    pub user: Option<Arc<User>>,
     /// It counts in max_client_conn.
     pub admitted: bool,
     /// The process id of its cancel key; 0 for none.
@@ -124,7 +124,7 @@ impl Client {
             blocked: false,
             full: false,
             notified: false,
-            counted: false,
+            user: None,
             admitted: false,
             key_pid: 0,
             connected_at: now,
@@ -156,13 +156,19 @@ impl Client {
             && !self.full
     }
 
+    /// The name it logged in with; empty before that.
+    #[must_use]
+    pub fn user_name(&self) -> &str {
+        self.user.as_ref().map_or("", |user| user.name.as_str())
+    }
+
     /// `db/user@address:port`, as log lines show it.
     #[must_use]
     pub fn subject(&self) -> String {
         let (database, user) = match (&self.pool, &self.phase) {
-            (Some(pool), _) => (pool.database.name.as_str(), pool.key.user.as_str()),
-            (None, Phase::Login(login)) => (login.database.as_str(), login.user.as_str()),
-            (None, Phase::Admin(console)) => ("pgbouncer", console.user.as_str()),
+            (_, Phase::Login(login)) => (login.database.as_str(), login.user.as_str()),
+            (_, Phase::Admin(console)) => ("pgbouncer", console.user.as_str()),
+            (Some(pool), _) => (pool.database.name.as_str(), self.user_name()),
             (None, _) => ("(nodb)", "(nouser)"),
         };
         let database = if database.is_empty() { "(nodb)" } else { database };

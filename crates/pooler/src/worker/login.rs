@@ -482,15 +482,24 @@ impl<E: Engine> Worker<E> {
         let startup = self.login(index).startup.as_ref().expect("set by on_startup");
         let replication = startup.replication().map_err(Fault::from)?;
         let pool = self.shared.catalog.pool(&database, &user, replication);
-        if let Some(keys) = keys {
+        // The keys of one user open nothing for the user that an entry puts in its place.
+        if let Some(keys) = keys
+            && pool.key.user == user
+        {
             pool.credentials.lock().scram = Some(keys);
         }
-        self.count_in(index, &database, &pool.user)?;
+        let user = self.shared.catalog.user(&user);
+        self.count_in(index, &database, user)?;
         self.clients[index].pool = Some(pool);
         self.enter_pool(index)
     }
 
-    fn count_in(&mut self, index: usize, database: &Database, user: &User) -> Result<(), Fault> {
+    fn count_in(
+        &mut self,
+        index: usize,
+        database: &Database,
+        user: Arc<User>,
+    ) -> Result<(), Fault> {
         let config = &self.view.config;
         let by_database = config.max_db_client_connections(&database.spec.load());
         if !catalog::try_enter(&database.clients, by_database) {
@@ -502,7 +511,7 @@ impl<E: Engine> Worker<E> {
             let text = "client connections exceeded (max_user_client_connections)";
             return Err(Fault::TooManyClients(text));
         }
-        self.clients[index].counted = true;
+        self.clients[index].user = Some(user);
         Ok(())
     }
 

@@ -80,7 +80,7 @@ impl<E: Engine> Worker<E> {
         let (database, user) = match (&client.phase, &client.pool) {
             (Phase::Admin(console), _) => ("pgbouncer".to_owned(), console.user.clone()),
             (Phase::Login(login), _) => (login.database.clone(), login.user.clone()),
-            (_, Some(pool)) => (pool.database.name.clone(), pool.key.user.clone()),
+            (_, Some(pool)) => (pool.database.name.clone(), client.user_name().to_owned()),
             _ => (String::new(), String::new()),
         };
         let state = match (&client.phase, client.wait, client.server) {
@@ -97,6 +97,7 @@ impl<E: Engine> Worker<E> {
         ClientRow {
             id: client.id,
             user,
+            pool_user: client.pool.as_ref().map(|pool| pool.key.user.clone()),
             database,
             state,
             replication: replication_of(client.pool.as_ref()),

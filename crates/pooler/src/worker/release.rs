@@ -339,9 +339,9 @@ impl<E: Engine> Worker<E> {
             crate::catalog::leave(&self.shared.clients);
         }
         let Some(pool) = client.pool.take() else { return };
-        if client.counted {
+        if let Some(user) = client.user.take() {
             crate::catalog::leave(&pool.database.clients);
-            crate::catalog::leave(&pool.user.clients);
+            crate::catalog::leave(&user.clients);
         }
         if let Wait::Queued(waiter) = client.wait {
             self.with_core(&pool, |core, now, _| core.abandon(now, waiter));

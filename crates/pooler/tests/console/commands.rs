@@ -2,7 +2,9 @@
 
 use tokio_postgres::NoTls;
 
-use crate::bench::{Bench, SECOND, Shown, ask, describe, refused, run, tell, until};
+use crate::bench::{
+    Bench, LOOKER, SECOND, STRANGER, Shown, ask, describe, refused, run, tell, until,
+};
 use crate::support::Pooler;
 use crate::support::postgres::{APP, SUPERUSER, connect};
 
@@ -98,6 +100,38 @@ fn a_pause_that_is_not_over_ends_with_its_asker() {
         assert_eq!(bench.backends().await, 0, "a pause closes the servers");
         tell(&console, "RESUME").await;
         holder.simple_query("SELECT 1").await.expect("and a resume opens them again");
+    });
+}
+
+#[test]
+fn clients_of_an_entry_with_a_user_of_its_own_keep_their_names() {
+    let bench = Bench::start("max_user_client_connections = 2\n");
+    run(async {
+        let console = bench.console(SUPERUSER).await;
+        let port = bench.postgres.port();
+        let forced = format!("forced = host=127.0.0.1 port={port} dbname={APP} user={APP}\n");
+        bench.write(&bench.ini(&forced, "max_user_client_connections = 2\n"));
+        tell(&console, "RELOAD").await;
+        let mut clients = Vec::new();
+        for user in [STRANGER, STRANGER, LOOKER] {
+            let client = bench.client(user, "forced").await;
+            let row = client.query_one("SELECT current_user::text", &[]).await.expect("a row");
+            assert_eq!(row.get::<_, String>(0), APP);
+            clients.push(client);
+        }
+        let shown = tell(&console, "SHOW CLIENTS").await.with("database", "forced");
+        let mut users = shown.column("user");
+        users.sort();
+        assert_eq!(users, [LOOKER, STRANGER, STRANGER]);
+        let pools = tell(&console, "SHOW POOLS").await;
+        assert_eq!(pools.of("forced", "user").as_deref(), Some(APP));
+        assert_eq!(pools.of("forced", "cl_active").as_deref(), Some("3"));
+        let users = tell(&console, "SHOW USERS").await;
+        assert_eq!(users.of(STRANGER, "current_client_connections").as_deref(), Some("2"));
+        assert_eq!(users.of(APP, "current_client_connections").as_deref(), Some("0"));
+        let refused = connect(&bench.config(STRANGER, "forced")).await.expect_err("one too many");
+        let told = describe(&refused);
+        assert!(told.contains("(max_user_client_connections)"), "{told}");
     });
 }
 

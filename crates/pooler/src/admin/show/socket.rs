@@ -103,6 +103,8 @@ pub struct ClientRow {
     pub id: u64,
     /// The user it logged in as; empty before it did.
     pub user: String,
+    /// The user its servers log in as, once it has a pool; not part of SHOW CLIENTS.
+    pub pool_user: Option<String>,
     /// The database it asked for; empty before it did.
     pub database: String,
     /// What it does.

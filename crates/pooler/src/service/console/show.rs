@@ -146,7 +146,8 @@ fn pool_rows(catalog: &Catalog, clients: &[ClientRow], servers: &[ServerRow]) ->
         matches!(client.state, ClientState::Active | ClientState::Idle) && !client.admin
     };
     for client in clients.iter().filter(settled) {
-        seen.entry((&client.database, &client.user)).or_default().clients += 1;
+        let Some(user) = &client.pool_user else { continue };
+        seen.entry((&client.database, user)).or_default().clients += 1;
     }
     for server in servers {
         let seen = seen.entry((&server.database, &server.user)).or_default();
