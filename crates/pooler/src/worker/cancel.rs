@@ -17,7 +17,7 @@ use crate::fault::{Fault, Severity};
 
 /// A cancel on its way to a server.
 pub struct Link {
-    socket: Socket,
+    pub(super) socket: Socket,
     /// The server it is for: its place and generation here; `None` once that is gone.
     server: Option<(usize, u32)>,
     /// Which hand-out of the server it is meant for.

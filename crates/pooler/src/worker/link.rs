@@ -219,7 +219,7 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Does with a server what the client wanted it for.
-    fn put_to_use(&mut self, index: usize, server: usize) {
+    pub(super) fn put_to_use(&mut self, index: usize, server: usize) {
         match &self.clients[index].phase {
             Phase::Login(login) if login.looking_up => self.run_lookup(index, server),
             Phase::Login(_) => {

@@ -177,7 +177,27 @@ impl<E: Engine> Worker<E> {
         &mut self.engine
     }
 
+    /// Returns whether an event is for the socket that the index means now. One turn's events
+    /// come together: an earlier one may have closed this socket, or given its place to another.
+    fn is_current(&self, token: Token, socket: Socket) -> bool {
+        match split(token) {
+            (KIND_CLIENT, index) => self.clients.get(index).is_some_and(|c| c.socket == socket),
+            (KIND_SERVER, index) => self.socket_of(index) == Some(socket),
+            (_, index) => self.cancels.get(index).is_some_and(|c| c.socket == socket),
+        }
+    }
+
     fn handle(&mut self, event: Event<E::Handle>) {
+        let of = match &event {
+            Event::Read { token, socket, .. }
+            | Event::ReadFailed { token, socket, .. }
+            | Event::Written { token, socket, .. }
+            | Event::Connected { token, socket, .. } => Some((*token, *socket)),
+            Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => None,
+        };
+        if of.is_some_and(|(token, socket)| !self.is_current(token, socket)) {
+            return;
+        }
         match event {
             Event::Accepted { token, handle, peer, local } => {
                 self.on_accepted(split(token).1, handle, peer, local);

@@ -13,6 +13,7 @@ use headpond_wire::session::reuse::{self, Evidence, NotReusable};
 use headpond_wire::session::{self, Internal, Mode, Orphan};
 
 use super::client::{Client, Wait};
+use super::link::Acquired;
 use super::server::Stage;
 use super::{Todo, Worker};
 use crate::catalog::Pool;
@@ -265,6 +266,11 @@ impl<E: Engine> Worker<E> {
             self.finish_drain(index);
             return;
         };
+        if self.servers[index].session().last_error().is_some() {
+            // It ended while our own statement ran; nothing of the client's was sent.
+            self.drop_unused(index, client);
+            return;
+        }
         self.clients[client].wait = Wait::Nothing;
         match error {
             None => {
@@ -274,6 +280,24 @@ impl<E: Engine> Worker<E> {
             Some(text) => {
                 self.fail_client(client, &Fault::SettingsRefused(text));
             }
+        }
+    }
+
+    /// A server that was joined to a client died before it got anything of the client's: the
+    /// client is served by another one, before everybody else.
+    fn drop_unused(&mut self, index: usize, client: usize) {
+        self.servers[index].client = None;
+        self.clients[client].server = None;
+        self.drop_server(index, "server conn crashed?");
+        self.serve_again(client);
+    }
+
+    fn serve_again(&mut self, client: usize) {
+        self.clients[client].wait = Wait::Nothing;
+        match self.acquire(client, true) {
+            Ok(Acquired::Here(server)) => self.put_to_use(client, server),
+            Ok(Acquired::Later) => {}
+            Err(fault) => self.fail_client(client, &fault),
         }
     }
 
