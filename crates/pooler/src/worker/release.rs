@@ -494,7 +494,9 @@ impl<E: Engine> Worker<E> {
         self.slot_freed(&pool);
         let Some(client) = client else { return };
         self.clients[client].server = None;
-        if heard || is_inside {
+        if self.clients[client].wait == Wait::Settling {
+            self.serve_again(client);
+        } else if heard || is_inside {
             self.on_client_gone(client, "server conn crashed?");
         } else {
             self.fail_client(client, &Fault::ServerLost("server conn crashed?"));
