@@ -124,13 +124,19 @@ pub fn from_client(
     if s.internal.is_some() {
         return Ok(Step::Full);
     }
+    let staged = (cx.staged.to_server.len(), cx.staged.to_client.len());
     let mut run = Run::new();
     let end = relay(c, s, input, cx, &mut run);
     s.mid_message = c.left > 0 && c.fate == Fate::Forward;
     match end {
         _ if run.taken > 0 => Ok(run.step()),
         Ok(step) => Ok(step),
-        Err(violation) => Err(violation),
+        Err(violation) => {
+            // Nothing of a refused call may reach anyone.
+            cx.staged.to_server.truncate(staged.0);
+            cx.staged.to_client.truncate(staged.1);
+            Err(violation)
+        }
     }
 }
 

@@ -197,6 +197,7 @@ impl Backend {
                 row_description(&mut self.held);
             }
             match self.run(&sql, &sql, usize::MAX, 0) {
+                _ if self.dead => return,
                 Ok(_) if self.copy.is_some() => {
                     let copy = self.copy.as_mut().unwrap();
                     copy.rest = statements.collect();

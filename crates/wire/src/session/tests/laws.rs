@@ -150,6 +150,12 @@ fn it_hears_the_same_when_unnamed_statements_are_shared() {
 }
 
 #[test]
+fn it_hears_the_same_in_statement_mode_until_it_opens_a_transaction() {
+    let settings = Settings { mode: Mode::Statement, ..settings() };
+    check("statement mode", times(700), false, &settings);
+}
+
+#[test]
 fn it_hears_the_same_when_it_keeps_its_server() {
     for settings in [
         Settings { mode: Mode::Session, ..settings() },

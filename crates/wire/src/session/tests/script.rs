@@ -155,6 +155,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Done),
         1 => Just(Op::Fail),
         1 => Just(Op::Wait),
+        1 => prop::sample::select(&["crash", "select x"][..]).prop_map(Op::Query),
     ]
 }
 

@@ -488,8 +488,13 @@ impl World {
                 self.servers[k] = self.new_server();
                 return Ok(());
             }
-            if let Err(Violation::Protocol(ProtocolError::UnexpectedFrontend(_))) = step {
-                // The client interrupted its own COPY: a server ends the session over that, too.
+            if let Err(
+                Violation::Protocol(ProtocolError::UnexpectedFrontend(_))
+                | Violation::TransactionInStatementMode,
+            ) = step
+            {
+                // The client interrupted its own COPY, over which a server ends the session, too;
+                // or it opened a transaction where it must not.
                 let client = client.expect("a client that did something");
                 client.output.append(&mut staged.to_client);
                 client.closed = true;
