@@ -124,6 +124,16 @@ impl Connector {
         refusing && policy.on_failing == OnFailing::FailFast
     }
 
+    /// Returns whether a server that cannot be reached is tried again although nobody waits. One
+    /// that rejects the login is not: it would count every attempt against the account.
+    pub(crate) fn probes(&self, policy: &Policy) -> bool {
+        let unreachable = match &self.state {
+            State::Failing(trouble) => trouble.failure == ConnectFailure::Refused,
+            _ => false,
+        };
+        unreachable && self.refuses(policy)
+    }
+
     /// Takes note that an attempt begun at `started` failed, which leaves `live` connections.
     pub(crate) fn failed(
         &mut self,

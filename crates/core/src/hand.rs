@@ -192,7 +192,7 @@ impl PoolCore {
             && self.slots.count(State::Opening) == 0
             && self.slots.total() < self.limits.regular()
             && self.keeping == Keeping::Idle
-            && self.connector.refuses(&self.policy);
+            && self.connector.probes(&self.policy);
         let from = self.connector_at().filter(|_| needed)?;
         (from <= self.last_asked + DEMAND_WINDOW).then_some(from)
     }

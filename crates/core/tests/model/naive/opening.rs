@@ -58,9 +58,7 @@ impl Naive {
 
     pub(super) fn probe_at(&self) -> Option<Timestamp> {
         let from = self.door()?;
-        let Server::Down { why: ConnectFailure::Refused | ConnectFailure::Rejected, .. } =
-            self.server
-        else {
+        let Server::Down { why: ConnectFailure::Refused, .. } = self.server else {
             return None;
         };
         let wanted = self.policy.on_failing == OnFailing::FailFast
