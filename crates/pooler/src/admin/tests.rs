@@ -1,3 +1,5 @@
+//! Laws of the console: the grammar, who may do what, and the columns of every table.
+
 use std::time::{Duration, SystemTime};
 
 use headpond_wire::backend::Message;

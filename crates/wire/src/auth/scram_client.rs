@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use subtle::ConstantTimeEq;
 
 use super::scram::{
-    Attributes, BINDING_TYPE, ITERATIONS_MAX, Keys, MECHANISM, MECHANISM_PLUS,
-    auth_message, check_nonce, decode_key, decode_salt, encode, hmac, number, xor,
+    Attributes, BINDING_TYPE, ITERATIONS_MAX, Keys, MECHANISM, MECHANISM_PLUS, auth_message,
+    check_nonce, decode_key, decode_salt, encode, hmac, number, xor,
 };
 use crate::error::{ProtocolError, SaslFault};
 

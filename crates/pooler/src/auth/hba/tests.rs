@@ -1,3 +1,5 @@
+//! Laws of the HBA file: which rule decides, and what becomes of lines that cannot be read.
+
 use proptest::prelude::*;
 
 use super::*;
