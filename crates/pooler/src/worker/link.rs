@@ -127,7 +127,9 @@ impl<E: Engine> Worker<E> {
             return;
         }
         let Some(socket) = self.servers[server].socket else { return };
-        match self.engine.detach(socket) {
+        // A read that has completed lies among the events of this turn: it would be lost.
+        let handle = if self.engine.is_armed(socket) { self.engine.detach(socket) } else { None };
+        match handle {
             Some(handle) => {
                 let mut server = self.servers.remove(server);
                 self.forget_conn(pool, conn);
@@ -257,8 +259,16 @@ impl<E: Engine> Worker<E> {
         server.request_at = self.now;
         client.server = Some(place);
         let pool = Arc::clone(&server.pool);
-        let settings = pool.settings.load();
         pool.stats[usize::from(self.lane.0)].assignments.add(1);
+        self.settle(index, place)
+    }
+
+    /// Gives a server its client's settings; returns true if they hold already.
+    pub(super) fn settle(&mut self, index: usize, place: usize) -> bool {
+        let server = &mut self.servers[place];
+        let client = &mut self.clients[index];
+        let pool = Arc::clone(&server.pool);
+        let settings = pool.settings.load();
         let mut cx = Context {
             settings: &settings.session,
             statements: &self.shared.statements,

@@ -480,7 +480,9 @@ impl<E: Engine> Worker<E> {
         self.servers[index].blocked = false;
         match self.servers[index].client {
             Some(client) => self.arm_client(client),
-            None => self.after_server(index),
+            None if self.servers[index].session.is_some() => self.after_server(index),
+            // It was a part of the login, whose answer is read anyway.
+            None => {}
         }
     }
 

@@ -274,7 +274,9 @@ impl<E: Engine> Worker<E> {
         self.clients[client].wait = Wait::Nothing;
         match error {
             None => {
-                self.resume(client);
+                if self.settle(client, index) {
+                    self.resume(client);
+                }
                 self.arm_server(index);
             }
             Some(text) => {

@@ -203,12 +203,11 @@ impl<E: Engine> Worker<E> {
         }
         // A read that has completed lies among the events of this turn: it would be lost.
         let socket = self.clients[index].socket;
-        self.engine.read(socket);
         if !self.engine.is_armed(socket) {
             return false;
         }
         let Some(to) = self.load.to else { return false };
-        let Some(handle) = self.engine.detach(self.clients[index].socket) else { return false };
+        let Some(handle) = self.engine.detach(socket) else { return false };
         self.load.give -= 1;
         let client = self.clients.remove(index);
         self.shared.post(to, Mail::Client { client, handle });

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::parameter::Parameters;
 use super::pipeline::{Action, Kind, Owed};
 use super::server::ServerState;
 use super::unnamed::Owner;
@@ -52,11 +53,14 @@ pub struct Finished {
 pub(super) struct Running {
     pub(super) finished: Finished,
     pub(super) ended: bool,
+    /// What the server's parameters were when it began.
+    pub(super) before: Parameters,
 }
 
 impl Running {
-    pub(super) const fn new(kind: Internal) -> Self {
-        Self { finished: Finished { kind, error: None, row: None, columns: 0 }, ended: false }
+    pub(super) const fn new(kind: Internal, before: Parameters) -> Self {
+        let finished = Finished { kind, error: None, row: None, columns: 0 };
+        Self { finished, ended: false, before }
     }
 
     pub(super) fn is_lookup(&self) -> bool {
@@ -88,7 +92,7 @@ impl ServerState {
     /// Begins a query of the pooler and appends it to `out`. The server must be settled, and no
     /// client may send anything until [`ServerState::take_internal`] has told the end.
     pub fn begin_internal(&mut self, kind: Internal, sql: &[u8], out: &mut Vec<u8>) {
-        self.internal = Some(Box::new(Running::new(kind)));
+        self.internal = Some(Box::new(Running::new(kind, self.parameters.clone())));
         self.send_query(sql, out);
     }
 
@@ -102,7 +106,7 @@ impl ServerState {
     /// Begins to ask for one row by the extended protocol, with the user as the only parameter,
     /// and appends the messages to `out`. The server must be settled.
     pub fn begin_lookup(&mut self, sql: &[u8], user: &[u8], out: &mut Vec<u8>) {
-        self.internal = Some(Box::new(Running::new(Internal::Lookup)));
+        self.internal = Some(Box::new(Running::new(Internal::Lookup, self.parameters.clone())));
         frontend::parse(out, b"", sql, &[]);
         frontend::bind_text(out, b"", b"", &[Some(user)]);
         frontend::describe(out, Target::Portal, b"");

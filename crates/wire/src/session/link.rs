@@ -19,7 +19,7 @@ pub enum Linked {
     /// It may.
     Ready,
     /// Its parameters are being applied: hold it until [`ServerState::take_internal`] says how
-    /// that ended.
+    /// that ended. Then ask again: the server may have changed a parameter by itself meanwhile.
     Settling,
 }
 
@@ -45,7 +45,7 @@ pub fn link(c: &mut ClientState, s: &mut ServerState, cx: &mut Context<'_>) -> L
         c.parameters.adopt(&s.parameters);
         return Linked::Ready;
     }
-    s.internal = Some(Box::new(Running::new(Internal::Settle)));
+    s.internal = Some(Box::new(Running::new(Internal::Settle, s.parameters.clone())));
     for sql in [&plan.first, &plan.then] {
         if !sql.is_empty() {
             s.send_query(sql, &mut cx.staged.to_server);

@@ -242,7 +242,7 @@ fn end_internal(s: &mut ServerState, c: Option<&mut ClientState>, status: Status
             && running.finished.kind == Internal::Settle
             && running.finished.error.is_none()
         {
-            c.parameters.adopt(&s.parameters);
+            c.parameters.settle(&running.before, &s.parameters);
         }
     } else if let Some(c) = c {
         c.status = status;

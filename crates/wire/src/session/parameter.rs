@@ -176,6 +176,20 @@ impl Parameters {
             self.with_all(self.iter().filter_map(|(name, _)| Some((name, present.get(name)?))));
         *self = adopted;
     }
+
+    /// Takes over how a server spells the values wanted here that it did not have before, and
+    /// none that it has changed by itself since.
+    pub(super) fn settle(&mut self, before: &Self, present: &Self) {
+        let was_asked = |name: &[u8]| before.get(name) != self.get(name);
+        let is_same = |name: &[u8]| present.get(name) == before.get(name);
+        if self.iter().all(|(name, _)| was_asked(name) || is_same(name)) {
+            self.adopt(present);
+            return;
+        }
+        let asked = self.iter().filter(|(name, _)| was_asked(name));
+        let settled = self.with_all(asked.filter_map(|(name, _)| Some((name, present.get(name)?))));
+        *self = settled;
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +232,15 @@ mod tests {
         wanted.adopt(&set(&[("DateStyle", "ISO, MDY"), ("application_name", "other")]));
         assert_eq!(wanted.get(b"DateStyle"), Some(&b"ISO, MDY"[..]));
         assert_eq!(wanted.get(b"application_name"), None);
+    }
+
+    #[test]
+    fn what_a_server_changed_by_itself_meanwhile_is_not_wanted() {
+        let before = set(&[("DateStyle", "German"), ("TimeZone", "UTC")]);
+        let mut wanted = set(&[("DateStyle", "iso"), ("TimeZone", "UTC")]);
+        wanted.settle(&before, &set(&[("DateStyle", "ISO, MDY"), ("TimeZone", "GMT")]));
+        assert_eq!(wanted.get(b"DateStyle"), Some(&b"ISO, MDY"[..]));
+        assert_eq!(wanted.get(b"TimeZone"), Some(&b"UTC"[..]));
     }
 
     #[test]

@@ -93,6 +93,13 @@ impl Endpoint {
         peer.is_none_or(|peer| state.end(peer).is_closed())
     }
 
+    /// Whether the other side gave up on bytes that it had written, when it closed.
+    pub fn is_cut_short(&self) -> bool {
+        let mut state = self.0.net.lock();
+        let peer = state.end(self.end()).peer;
+        peer.is_some_and(|peer| state.end(peer).dropped)
+    }
+
     /// Ends this direction after everything written.
     pub fn shutdown_write(&self) {
         self.0.net.lock().finish(self.end());

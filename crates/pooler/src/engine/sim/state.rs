@@ -47,6 +47,8 @@ pub(super) struct End {
     pub(super) last_arrival: u64,
     pub(super) room_announced: bool,
     pub(super) closed: bool,
+    /// It closed with bytes unsent.
+    pub(super) dropped: bool,
     pub(super) silent: bool,
 }
 
@@ -287,6 +289,7 @@ impl State {
         end.closed = true;
         if !is_test {
             // An engine gave up on its backlog; a test's actor is let off lightly.
+            end.dropped = !end.backlog.is_empty();
             end.backlog.clear();
         }
         self.finish(id);
