@@ -29,6 +29,7 @@ test: ## the whole suite against real servers that it starts and stops itself
 	@scripts/need $(SUITE)
 	@$(MAKE) --no-print-directory check docs
 	$(CARGO) build --locked --package headpond-cli
+	$(CARGO) test --locked --workspace --doc --quiet
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo "cargo nextest run --workspace"; \
 	    $(CARGO) nextest run --locked --workspace --no-fail-fast; \
@@ -36,7 +37,6 @@ test: ## the whole suite against real servers that it starts and stops itself
 	    echo "cargo test --workspace"; \
 	    $(CARGO) test --locked --workspace --lib --bins --tests --no-fail-fast; \
 	fi
-	$(CARGO) test --locked --workspace --doc --quiet
 
 check: ## format, house style, lints (part of test)
 	$(CARGO) fmt --all --check
