@@ -10,7 +10,7 @@ use super::internal::ROW_MAX;
 use super::outcome;
 use super::pipeline::{Action, Kind, Owed};
 use super::server::ServerState;
-use super::{Context, Fate, Violation};
+use super::{Context, Fate, Mode, Violation};
 use crate::backend::{ErrorFields, ParameterStatus, Status};
 use crate::error::ProtocolError;
 use crate::frame::{HEADER_LEN, Header};
@@ -67,7 +67,7 @@ pub(super) fn message(
             s.answered = true;
             Ok(Begin::Go(fate(owed, linked)))
         }
-        BackendTag::ErrorResponse => error(s, c, header, rest),
+        BackendTag::ErrorResponse => error(s, c, header, rest, cx.settings.mode),
         BackendTag::NoticeResponse | BackendTag::NotificationResponse => {
             Ok(Begin::Go(asynchronous(s, linked)))
         }
@@ -279,9 +279,10 @@ fn error(
     c: Option<&mut ClientState>,
     header: Header,
     rest: &[u8],
+    mode: Mode,
 ) -> Result<Begin, Violation> {
     let wanted = header.total().min(ERROR_MAX);
     let Some(body) = rest.get(HEADER_LEN..wanted) else { return Ok(Begin::Need(wanted)) };
     let fields = ErrorFields::parse(body);
-    Ok(Begin::Go(outcome::failed(s, c, fields, body)))
+    Ok(Begin::Go(outcome::failed(s, c, fields, body, mode)))
 }

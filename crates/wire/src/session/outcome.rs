@@ -117,6 +117,7 @@ pub(super) fn failed(
     mut c: Option<&mut ClientState>,
     fields: ErrorFields,
     body: &[u8],
+    mode: Mode,
 ) -> Fate {
     let fatal = matches!(fields.severity, Severity::Fatal | Severity::Panic);
     if let Some(running) = &mut s.internal {
@@ -127,7 +128,10 @@ pub(super) fn failed(
     }
     s.copy = Copy::No;
     let head = s.owed.head();
+    // Between two transactions the server is nobody's, though it may not have parted yet.
+    let free = mode != Mode::Session && s.status == Status::Idle && !s.batch.open;
     let ours = s.internal.is_some()
+        || head.is_none() && free
         || head.is_some_and(|owed| owed.action == Action::Discard && !owed.kind.is_extended());
     match head {
         Some(owed) if owed.kind.is_extended() => {
