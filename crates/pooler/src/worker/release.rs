@@ -413,10 +413,10 @@ impl<E: Engine> Worker<E> {
         }
         let server = &mut self.servers[index];
         let (pool, conn) = (Arc::clone(&server.pool), server.conn);
-        if matches!(server.stage, Stage::Linked | Stage::Draining | Stage::Leased) {
+        if !server.is_opening() {
+            // The backend may still be at work: its slot stays taken until it has ended.
             self.release_unclean(index);
         } else {
-            // Idle, checked, reset or opening: the connection is simply gone for the core.
             self.forget_server(index);
             self.with_core(&pool, |core, now, _| core.failed(now, conn, Failure::Lost));
             self.slot_freed(&pool);
