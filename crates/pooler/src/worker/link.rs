@@ -145,9 +145,11 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Returns true if nothing was received from an idle server since it was given back: its read
-    /// is still armed. A read that has completed lies among the events of this turn.
+    /// is still armed. A read that has completed lies among the events of this turn. Nor may it
+    /// be in the middle of saying something unasked.
     fn is_quiet(&self, place: usize) -> bool {
         self.servers[place].socket.is_some_and(|socket| self.engine.is_armed(socket))
+            && self.at_hand_out(place).is_ok()
     }
 
     fn undelivered(&mut self, pool: &Arc<Pool>, lane: Lane, caller: u64) {

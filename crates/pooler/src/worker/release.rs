@@ -186,12 +186,17 @@ impl<E: Engine> Worker<E> {
 
     /// Asked again at every hand-out: a server that is not clean here is a defect of ours.
     pub(super) fn assert_reusable(&self, index: usize) {
+        if let Err(reason) = self.at_hand_out(index) {
+            panic!("a server that is not reusable was handed out: {reason:?}");
+        }
+    }
+
+    /// What the predicate says of an idle server that is about to be handed out.
+    pub(super) fn at_hand_out(&self, index: usize) -> Result<(), NotReusable> {
         let mut evidence = self.evidence(index);
         // Marked for closing while idle: the core closes it at release, it may serve once more.
         evidence.close_needed = false;
-        if let Err(reason) = reuse::reusable(&evidence) {
-            panic!("a server that is not reusable was handed out: {reason:?}");
-        }
+        reuse::reusable(&evidence)
     }
 
     /// Gives a server without a client back to the pool.
