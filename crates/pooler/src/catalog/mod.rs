@@ -165,7 +165,12 @@ impl Catalog {
         Some(database)
     }
 
-    /// The user of a name.
+    /// The user of a name, if it ever logged in or owned a server.
+    pub fn known_user(&self, name: &str) -> Option<Arc<User>> {
+        self.users.lock().get(name).cloned()
+    }
+
+    /// The user of a name; only for names that exist, because it is kept.
     pub fn user(&self, name: &str) -> Arc<User> {
         let mut users = self.users.lock();
         if let Some(user) = users.get(name) {

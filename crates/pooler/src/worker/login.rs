@@ -246,7 +246,8 @@ impl<E: Engine> Worker<E> {
             return Err(Fault::TooManyClients("no more connections allowed (max_client_conn)"));
         }
         self.clients[index].admitted = true;
-        self.shared.catalog.database(&database);
+        // The database enters the catalog once the client is let in: names that strangers invent
+        // would stay there.
         self.challenge(index)
     }
 
@@ -451,7 +452,8 @@ impl<E: Engine> Worker<E> {
 
     fn on_plain_password(&mut self, index: usize, password: &[u8]) -> Result<bool, Fault> {
         let user = self.login(index).user.clone();
-        let looked_up = self.shared.catalog.user(&user).looked_up.load_full();
+        let known = self.shared.catalog.known_user(&user);
+        let looked_up = known.and_then(|user| user.looked_up.load_full());
         let stored = self.view.secrets.get(&user).cloned().or(looked_up.map(|s| (*s).clone()));
         let right = match &stored {
             None => false,
@@ -636,8 +638,14 @@ impl<E: Engine> Worker<E> {
                 return;
             }
         };
-        let known = self.shared.catalog.user(&user);
-        known.looked_up.store(stored.clone().map(Arc::new));
+        let known = match &stored {
+            Some(_) => Some(self.shared.catalog.user(&user)),
+            // A name that nobody has is not kept.
+            None => self.shared.catalog.known_user(&user),
+        };
+        if let Some(known) = known {
+            known.looked_up.store(stored.clone().map(Arc::new));
+        }
         match self.challenge_with(index, stored.as_ref()) {
             Ok(true) => self.resume_login(index),
             Ok(false) => {}
