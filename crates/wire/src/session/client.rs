@@ -394,6 +394,7 @@ fn describe_untracked(s: &mut ServerState, rest: &[u8]) -> Verdict {
 /// Copy data goes to a server that asked for it or may ask for it soon; what comes late is
 /// dropped, as PostgreSQL does.
 fn copy(s: &mut ServerState, tag: FrontendTag, course: Course) -> Verdict {
+    s.batch.flushed = false;
     if s.copy.awaits_client() {
         if tag != FrontendTag::CopyData {
             s.copy.end();

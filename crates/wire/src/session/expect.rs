@@ -234,6 +234,7 @@ fn copy_begins(s: &mut ServerState, tag: BackendTag, linked: bool) -> Result<Beg
             }
             if owed.kind == Kind::Execute && !s.owed.has_sync() {
                 s.batch.open = true;
+                s.batch.flushed = false;
             }
             Copy::In { ended, ignored }
         }

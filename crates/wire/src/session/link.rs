@@ -74,6 +74,10 @@ pub fn orphan(s: &mut ServerState) -> Orphan {
     if s.batch.open || s.batch.skipping {
         return Orphan::Close(NOT_READY);
     }
+    if s.doubtful > 0 && s.owed.is_empty() {
+        // How much it still says is known only after one more question, and nobody asks it.
+        return Orphan::Close(NOT_READY);
+    }
     s.owed.discard_all();
     s.fate = Fate::Swallow;
     if s.is_settled() { Orphan::Idle } else { Orphan::Draining }

@@ -336,10 +336,11 @@ fn meaning<'a>(c: &'a ClientState, s: &ServerState, name: &[u8]) -> Option<Meani
     match known {
         None if name.is_empty() => Some(Meaning::Unnamed),
         None => Some(Meaning::Unknown),
-        // A Parse that is not answered yet may have failed: only what it prepares may be used.
+        // A Parse that is not answered yet may have failed: what it prepares may be used, but
+        // only under the name that it defines, and that name for nothing else.
         Some(statement)
-            if s.cache.view(statement.id(), batch) != View::Promised
-                && s.owed.name_is_open(name, batch, Certainty::Answered) =>
+            if (s.cache.view(statement.id(), batch) == View::Promised)
+                != s.owed.name_is_open(name, batch, Certainty::Answered) =>
         {
             None
         }
