@@ -231,6 +231,11 @@ impl<E: Engine> Worker<E> {
             Some(Stored::Md5(digest)) => return Credential::Md5(digest.reveal().to_owned()),
             _ => {}
         }
+        let looked_up = pool.user.looked_up.load();
+        // The keys that a client proved with fit our own salt then, and not the server's.
+        if let Some(Stored::Plain(text)) = looked_up.as_deref() {
+            return Credential::Plain(Zeroizing::new(text.reveal().as_bytes().to_vec()));
+        }
         let kept = pool.credentials.lock();
         if let Some(keys) = &kept.scram {
             return Credential::Scram(keys.clone());
@@ -239,11 +244,8 @@ impl<E: Engine> Worker<E> {
             return Credential::Plain(plain.clone());
         }
         drop(kept);
-        match pool.user.looked_up.load().as_deref() {
+        match looked_up.as_deref() {
             Some(Stored::Md5(digest)) => Credential::Md5(digest.reveal().to_owned()),
-            Some(Stored::Plain(text)) => {
-                Credential::Plain(Zeroizing::new(text.reveal().as_bytes().to_vec()))
-            }
             _ => Credential::None,
         }
     }
