@@ -33,6 +33,10 @@ pub struct Resolved {
 pub struct SharedBudget {
     budget: Mutex<Budget>,
     starved: Mutex<Vec<Arc<Pool>>>,
+    /// `starved` is not empty: looked at whenever a server becomes idle.
+    is_wanted: AtomicBool,
+    /// A server is being closed for those.
+    is_making_room: AtomicBool,
 }
 
 impl SharedBudget {
@@ -46,11 +50,20 @@ impl SharedBudget {
         self.budget.lock().try_take()
     }
 
+    /// Whether a place could be taken.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.budget.lock().has_room()
+    }
+
     /// Gives one place back and returns the pools that were waiting for one.
     #[must_use]
     pub fn put(&self) -> Vec<Arc<Pool>> {
         self.budget.lock().put();
-        std::mem::take(&mut *self.starved.lock())
+        let mut starved = self.starved.lock();
+        self.is_wanted.store(false, Ordering::Release);
+        self.is_making_room.store(false, Ordering::Release);
+        std::mem::take(&mut *starved)
     }
 
     /// Remembers a pool that found no room.
@@ -59,6 +72,16 @@ impl SharedBudget {
         if !starved.iter().any(|p| Arc::ptr_eq(p, pool)) {
             starved.push(Arc::clone(pool));
         }
+        self.is_wanted.store(true, Ordering::Release);
+    }
+
+    /// Returns true if another pool waits for the room that an idle server of this one takes, and
+    /// nobody is making room yet: then it is the caller who has to.
+    #[must_use]
+    pub fn is_owed_room(&self, by: &Pool) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
+            && self.starved.lock().iter().any(|pool| pool.id != by.id)
+            && !self.is_making_room.swap(true, Ordering::AcqRel)
     }
 
     /// Places taken.

@@ -113,6 +113,8 @@ impl Catalog {
             }
             let mut core = pool.core.lock();
             core.configure(now, settings.limits, settings.policy);
+            // The shared limits may have been raised.
+            core.budget_available(now);
             let change = changes.databases.get(&spec.name).copied();
             if !matches!(change, Some(DatabaseChange::Unchanged | DatabaseChange::Limits)) {
                 core.renew(now);

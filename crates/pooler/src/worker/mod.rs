@@ -252,6 +252,11 @@ impl<E: Engine> Worker<E> {
     ) -> R {
         let mut core = pool.core.lock();
         let result = verb(&mut core, self.now, self.lane);
+        let has_idle = core.counts().idle > 0;
+        if has_idle && (pool.database.budget.is_owed_room(pool) || pool.user.budget.is_owed_room(pool))
+        {
+            core.evict_oldest_idle(self.now);
+        }
         while let Some(command) = core.poll_command() {
             self.todo.push_back(Todo::Command(Arc::clone(pool), command));
         }

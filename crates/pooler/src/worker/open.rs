@@ -57,6 +57,7 @@ impl<E: Engine> Worker<E> {
             self.starve(pool, false);
             return false;
         }
+        pool.starved.store(false, Ordering::Relaxed);
         true
     }
 
@@ -65,6 +66,11 @@ impl<E: Engine> Worker<E> {
         pool.starved.store(true, Ordering::Relaxed);
         let budget = if by_database { &pool.database.budget } else { &pool.user.budget };
         budget.wait(pool);
+        if budget.has_room() {
+            // It came before the pool was listed, and was announced to others only.
+            self.todo.push_back(super::Todo::Feed(Arc::clone(pool)));
+            return;
+        }
         let victim = self.shared.catalog.longest_idle(|other| {
             !Arc::ptr_eq(other, pool)
                 && if by_database {

@@ -491,7 +491,9 @@ impl<E: Engine> Worker<E> {
     /// Inside a message of its server nothing can be said: it would be taken for a part of that.
     pub(super) fn fail_client(&mut self, index: usize, fault: &Fault) {
         self.note_fault(index, fault);
-        if !self.clients[index].server.is_some_and(|place| self.is_inside_reply(place)) {
+        let is_inside = self.clients[index].server.is_some_and(|at| self.is_inside_reply(at));
+        // A cancel request is never answered with words.
+        if !is_inside && !matches!(self.clients[index].phase, Phase::Canceling) {
             let mut out = Vec::new();
             fault.encode(&mut out, Severity::Fatal);
             self.write_client(index, &out);
