@@ -106,7 +106,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    fn ini(&self, postgres: &Postgres, place: &Place, target: Target) -> String {
+    /// Writes the users of a place, and returns the text of its ini file.
+    pub fn ini(&self, postgres: &Postgres, place: &Place, target: Target) -> String {
         let users = place.directory.join("userlist.txt");
         let list =
             format!("\"{APP}\" \"{APP_PASSWORD}\"\n\"{SUPERUSER}\" \"{SUPERUSER_PASSWORD}\"\n");
@@ -146,15 +147,29 @@ impl Headpond {
     /// Starts it with the text that `write` makes for its place, in a file called `name`
     /// (`headpond.toml` or `pgbouncer.ini`). The text must make HTTP listen on the place's port.
     pub fn start(name: &str, write: impl Fn(&Place) -> String) -> Self {
+        Self::start_in(name, &[], write)
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_in(
+        name: &str,
+        environment: &[(&str, &str)],
+        write: impl Fn(&Place) -> String,
+    ) -> Self {
         let started = Started::new("headpond", name, write, |account, place, file| {
             let binary = reachable(&binary(), &place.directory);
             let arguments = [Path::new("serve"), file];
-            let process = Process::start("headpond", account, &binary, &arguments, &[], "TERM");
+            let process =
+                Process::start("headpond", account, &binary, &arguments, environment, "TERM");
             let http = SocketAddr::from(([127, 0, 0, 1], place.http_port));
             let ready = wait_until(&process, || is_ready(http));
             (process, ready)
         });
         Self { started }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.started.process.pid()
     }
 
     /// Returns the address of its health and metrics endpoint.
@@ -299,7 +314,7 @@ pub fn get(http: SocketAddr, path: &str) -> Option<String> {
 }
 
 /// Finds the binary under test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let named = std::env::var_os("HEADPOND_TEST_BINARY").map(PathBuf::from);
     let named = named.or_else(|| std::env::var_os("CARGO_BIN_EXE_headpond").map(PathBuf::from));
     let beside = || {
