@@ -118,14 +118,13 @@ impl<E: Engine> Worker<E> {
         }
         let mut request = Vec::new();
         frontend::cancel_request(&mut request, server.pid, &server.key);
+        let deadline = self.due(server.pool.settings.load().cancel_wait_timeout);
         let entry = self.cancels.vacant_entry();
         let options = &self.view.socket_options;
         let Ok(socket) = self.engine.connect(&address, options, token(KIND_CANCEL, entry.key()))
         else {
             return false;
         };
-        let wait = server.pool.settings.load().cancel_wait_timeout;
-        let deadline = self.now + wait;
         entry.insert(Link {
             socket,
             server: Some((place, server.generation)),

@@ -38,6 +38,11 @@ impl<E: Engine> Worker<E> {
         (next != NEVER).then_some(next)
     }
 
+    /// When a limit that begins now is over; never for a limit of zero.
+    pub(super) fn due(&self, limit: Duration) -> Timestamp {
+        if limit.is_zero() { NEVER } else { self.now + limit }
+    }
+
     /// Makes sure that a sweep happens by then.
     pub(super) fn sweep_by(&mut self, at: Timestamp) {
         if at < self.sweep_at {
@@ -163,7 +168,15 @@ impl<E: Engine> Worker<E> {
             Stage::Draining => {
                 self.drop_server(index, "client disconnected with query in progress");
             }
-            Stage::Idle | Stage::Linked | Stage::Leased => {
+            Stage::Linked => {
+                let client = server.client.filter(|c| self.clients[*c].wait == Wait::Settling);
+                self.servers[index].deadline = NEVER;
+                if let Some(client) = client {
+                    // It does not take its next client's settings: another server will.
+                    self.drop_unused(index, client);
+                }
+            }
+            Stage::Idle | Stage::Leased => {
                 self.servers[index].deadline = NEVER;
             }
             _ => {}

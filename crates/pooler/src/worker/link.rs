@@ -285,6 +285,9 @@ impl<E: Engine> Worker<E> {
             Linked::Ready => true,
             Linked::Settling => {
                 client.wait = Wait::Settling;
+                let deadline = self.due(settings.connect_timeout);
+                self.servers[place].deadline = deadline;
+                self.sweep_by(deadline);
                 let mut staged = std::mem::take(&mut self.scratch.staged.to_server);
                 self.write_server(place, &staged);
                 staged.clear();

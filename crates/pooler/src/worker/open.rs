@@ -36,8 +36,8 @@ impl<E: Engine> Worker<E> {
         let generation = self.next_generation();
         let id = self.shared.number();
         let mut server = Server::new(id, generation, Arc::clone(pool), conn, self.now);
-        server.deadline = self.now + pool.settings.load().connect_timeout;
-        let deadline = server.deadline;
+        let deadline = self.due(pool.settings.load().connect_timeout);
+        server.deadline = deadline;
         let index = self.servers.insert(Box::new(server));
         self.remember_conn(pool, conn, index);
         self.sweep_by(deadline);
@@ -430,7 +430,7 @@ impl<E: Engine> Worker<E> {
 
     fn serve(&mut self, pool: &Arc<Pool>, conn: ConnId, kind: Internal, sql: Vec<u8>) {
         let Some(index) = self.server_of(pool, conn) else { return };
-        let deadline = self.now + pool.settings.load().connect_timeout;
+        let deadline = self.due(pool.settings.load().connect_timeout);
         let server = &mut self.servers[index];
         server.stage = if kind == Internal::Check { Stage::Checking } else { Stage::Resetting };
         server.deadline = deadline;

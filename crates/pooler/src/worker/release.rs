@@ -271,6 +271,7 @@ impl<E: Engine> Worker<E> {
             self.finish_drain(index);
             return;
         };
+        self.servers[index].deadline = super::NEVER;
         if self.servers[index].session().last_error().is_some() {
             // It ended while our own statement ran; nothing of the client's was sent.
             self.drop_unused(index, client);
@@ -292,7 +293,7 @@ impl<E: Engine> Worker<E> {
 
     /// A server that was joined to a client died before it got anything of the client's: the
     /// client is served by another one, before everybody else.
-    fn drop_unused(&mut self, index: usize, client: usize) {
+    pub(super) fn drop_unused(&mut self, index: usize, client: usize) {
         self.servers[index].client = None;
         self.clients[client].server = None;
         self.drop_server(index, "server conn crashed?");
@@ -322,8 +323,13 @@ impl<E: Engine> Worker<E> {
             return;
         }
         let mut out = Vec::new();
-        self.servers[index].session().begin_internal(Internal::Rollback, b"ROLLBACK", &mut out);
-        self.servers[index].stage = Stage::Draining;
+        let limit = self.servers[index].pool.settings.load().cancel_wait_timeout;
+        let deadline = self.due(limit);
+        let server = &mut self.servers[index];
+        server.session().begin_internal(Internal::Rollback, b"ROLLBACK", &mut out);
+        server.stage = Stage::Draining;
+        server.deadline = deadline;
+        self.sweep_by(deadline);
         self.write_server(index, &out);
         self.arm_server(index);
     }
@@ -389,8 +395,9 @@ impl<E: Engine> Worker<E> {
             Orphan::Idle => self.finish_drain(index),
             Orphan::Draining => {
                 server.stage = Stage::Draining;
-                server.deadline = self.now + server.pool.settings.load().cancel_wait_timeout;
-                let deadline = server.deadline;
+                let limit = server.pool.settings.load().cancel_wait_timeout;
+                let deadline = self.due(limit);
+                self.servers[index].deadline = deadline;
                 self.sweep_by(deadline);
                 self.cancel_server(index);
                 self.arm_server(index);
