@@ -24,7 +24,7 @@ struct Table {
 #[derive(Default)]
 pub struct StatementTable {
     table: Mutex<Table>,
-    next: AtomicU64,
+    last: AtomicU64,
 }
 
 impl StatementTable {
@@ -51,7 +51,8 @@ impl Interner for StatementTable {
             table.by_text.retain(|_, statement| Arc::strong_count(statement) > 1);
             table.sweep_at = table.by_text.len().saturating_mul(2);
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        // From one: the books of the relay take number zero for none.
+        let id = self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let statement = Arc::new(Statement::new(id, parse));
         table.by_text.insert(parse.into(), Arc::clone(&statement));
         statement
@@ -69,6 +70,12 @@ mod tests {
         let b = table.intern(b"SELECT 1\0\0\0");
         let c = table.intern(b"SELECT 1\0\0\x01\0\0\0\x17");
         assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+    }
+
+    #[test]
+    fn no_statement_has_the_number_that_stands_for_none() {
+        let table = StatementTable::default();
+        assert_eq!([b"a", b"b"].map(|text| table.intern(text).id()), [1, 2]);
     }
 
     #[test]
