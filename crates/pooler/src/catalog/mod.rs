@@ -21,7 +21,9 @@ use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
 pub use database::{Database, Place, Resolved, SharedBudget, User, leave, try_enter};
-pub use pool::{Credentials, Greeting, Pool, PoolKey, PoolSettings, PoolStats, Salted, WaitReason};
+pub use pool::{
+    Credentials, Greeting, Pool, PoolKey, PoolSettings, PoolStats, Salted, Times, WaitReason,
+};
 pub use settings::{add_host, resolve};
 pub use statement::StatementTable;
 pub use view::{Lasting, View};

@@ -4,13 +4,13 @@
 //! that is read per query is behind an `Arc` that is replaced whole.
 //! Not here: carrying out the commands of the core (`worker/`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use headpond_core::{Limits, Policy, PoolCore};
-use headpond_stats::{Counter, Histogram};
+use headpond_stats::{Counter, Distribution, Histogram};
 use headpond_wire::auth::scram;
 use headpond_wire::login::connect::Welcome;
 use headpond_wire::session;
@@ -109,13 +109,32 @@ pub struct PoolStats {
     /// Clients that gave up waiting or were refused.
     pub refusals: Counter,
     /// Waits by reason.
-    pub waits: [Histogram; WaitReason::COUNT],
+    pub waits: [Times; WaitReason::COUNT],
     /// Query durations.
-    pub query_seconds: Histogram,
+    pub query_seconds: Times,
     /// Transaction durations.
-    pub transaction_seconds: Histogram,
+    pub transaction_seconds: Times,
     /// Connect and login durations.
-    pub connect_seconds: Histogram,
+    pub connect_seconds: Times,
+}
+
+/// A histogram that takes its memory with the first duration: a pool that never served anybody
+/// costs little, and whoever may ask for databases that do not exist can make many of those.
+#[derive(Debug, Default)]
+pub struct Times(OnceLock<Box<Histogram>>);
+
+impl Times {
+    /// Counts one duration. Only the owning thread may call this.
+    pub fn record(&self, duration: Duration) {
+        self.0.get_or_init(Box::default).record(duration);
+    }
+
+    /// Adds what was recorded so far to `sum`.
+    pub fn add_to(&self, sum: &mut Distribution) {
+        if let Some(histogram) = self.0.get() {
+            histogram.add_to(sum);
+        }
+    }
 }
 
 /// Why a client waits for a server.

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use headpond_monitor::{Check, Probe};
-use headpond_stats::{Counter, Distribution, Histogram, Snapshot};
+use headpond_stats::{Counter, Distribution, Snapshot};
 use parking_lot::Mutex;
 
-use crate::catalog::{Pool, PoolStats, WaitReason};
+use crate::catalog::{Pool, PoolStats, Times, WaitReason};
 use crate::control::Mail;
 use crate::engine::Engine;
 use crate::log::Level;
@@ -146,7 +146,7 @@ const COUNTERS: [Counted; 16] = [
 ];
 
 /// Name, help and histogram of what is timed per pool.
-type Timed = (&'static str, &'static str, fn(&PoolStats) -> &Histogram);
+type Timed = (&'static str, &'static str, fn(&PoolStats) -> &Times);
 
 fn collect_pool(pool: &Pool, into: &mut Snapshot) {
     let labels = [("database", pool.key.database.as_str()), ("user", pool.key.user.as_str())];

@@ -8,6 +8,7 @@ use std::thread;
 use crate::raw::Way;
 use crate::support::message::{Messages, startup};
 use crate::support::pooler::{Headpond, Place, get};
+use crate::support::postgres::APP;
 use crate::support::{Pooler, Postgres, Settings, Target};
 use crate::usage::{MIB, Usage, assert_calm, grown};
 use crate::wished;
@@ -24,6 +25,8 @@ const HOSTILE: [&str; 9] = [
     "<img src=x onerror=alert(1)>",
     "\u{85}\u{2028}",
 ];
+
+const MISSING: usize = 500;
 
 #[test]
 fn names_of_strangers_make_one_line_per_event_and_no_series() {
@@ -47,9 +50,38 @@ fn names_of_strangers_make_one_line_per_event_and_no_series() {
     assert_calm(pooler.log());
 }
 
+/// Who may log in to whatever it names makes a pool with each name.
+#[test]
+fn databases_that_do_not_exist_cost_little() {
+    let postgres = Postgres::start();
+    let settings = Settings { auth_type: "trust", ..Settings::default() };
+    let pooler = start_with(&postgres, &settings);
+    let usage = Usage::of(pooler.pid());
+    let way = Way::unix(pooler.place());
+    let fail = |number: usize| {
+        let mut stream = way.connect().expect("a connection");
+        let login = startup(&[("user", APP), ("database", &format!("none{number}"))]);
+        stream.write_all(&login).expect("a login fits into the socket");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it is refused and closed");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains("does not exist"), "{answer}");
+    };
+    (0..100).for_each(fail);
+    let before = usage.memory();
+    (100..100 + MISSING).for_each(fail);
+    let after = usage.memory();
+    let each = after.saturating_sub(before) / MISSING as u64;
+    println!("{MISSING} databases that do not exist: {each} bytes each");
+    assert!(each <= 16 << 10, "{each} bytes for each database that does not exist");
+    assert_calm(pooler.log());
+}
+
 fn start(postgres: &Postgres) -> Headpond {
-    let keys = vec![("ignore_startup_parameters", "extra_float_digits".to_owned())];
-    let settings = Settings { keys, ..Settings::default() };
+    start_with(postgres, &Settings::default())
+}
+
+fn start_with(postgres: &Postgres, settings: &Settings) -> Headpond {
     Headpond::start("pgbouncer.ini", |place| settings.ini(postgres, place, Target::Headpond))
 }
 
