@@ -489,11 +489,12 @@ impl<E: Engine> Worker<E> {
     /// Tells a client what went wrong and closes it.
     ///
     /// Inside a message of its server nothing can be said: it would be taken for a part of that.
+    /// Nor after the server itself has said that this is the end.
     pub(super) fn fail_client(&mut self, index: usize, fault: &Fault) {
         self.note_fault(index, fault);
-        let is_inside = self.clients[index].server.is_some_and(|at| self.is_inside_reply(at));
+        let is_over = self.clients[index].server.is_some_and(|at| self.has_last_word(at));
         // A cancel request is never answered with words.
-        if !is_inside && !matches!(self.clients[index].phase, Phase::Canceling) {
+        if !is_over && !matches!(self.clients[index].phase, Phase::Canceling) {
             let mut out = Vec::new();
             fault.encode(&mut out, Severity::Fatal);
             self.write_client(index, &out);
@@ -501,9 +502,12 @@ impl<E: Engine> Worker<E> {
         self.on_client_gone(index, fault.close_reason());
     }
 
-    /// Whether the client of a server has been sent a part of a message.
-    pub(super) fn is_inside_reply(&self, place: usize) -> bool {
-        self.servers[place].session.as_ref().is_some_and(|session| session.is_inside_reply())
+    /// Whether the client of a server has been sent a part of a message, or PostgreSQL's own FATAL;
+    /// one that came for a statement of ours was not passed on.
+    pub(super) fn has_last_word(&self, place: usize) -> bool {
+        self.servers[place].session.as_ref().is_some_and(|session| {
+            session.is_inside_reply() || session.last_error().is_some() && !session.is_internal()
+        })
     }
 }
 

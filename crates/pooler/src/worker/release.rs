@@ -415,9 +415,9 @@ impl<E: Engine> Worker<E> {
         let server = &mut self.servers[index];
         server.close_logged = true;
         if let Some(client) = server.client.take() {
-            let is_inside = self.is_inside_reply(index);
+            let is_over = self.has_last_word(index);
             self.clients[client].server = None;
-            if is_inside {
+            if is_over {
                 self.on_client_gone(client, "server conn crashed?");
             } else {
                 self.fail_client(client, &Fault::ServerLost("server conn crashed?"));
@@ -499,10 +499,7 @@ impl<E: Engine> Worker<E> {
         self.log_server_close(index, "server conn crashed?");
         let (pool, conn) = (Arc::clone(&server.pool), server.conn);
         let client = server.client;
-        // PostgreSQL's own FATAL has been passed on, unless it came for a statement of ours.
-        let session = server.session.as_ref();
-        let heard = session.is_some_and(|s| s.last_error().is_some() && !s.is_internal());
-        let is_inside = self.is_inside_reply(index);
+        let is_over = self.has_last_word(index);
         self.forget_server(index);
         self.with_core(&pool, |core, now, _| core.failed(now, conn, Failure::Lost));
         self.slot_freed(&pool);
@@ -510,7 +507,7 @@ impl<E: Engine> Worker<E> {
         self.clients[client].server = None;
         if self.clients[client].wait == Wait::Settling {
             self.serve_again(client);
-        } else if heard || is_inside {
+        } else if is_over {
             self.on_client_gone(client, "server conn crashed?");
         } else {
             self.fail_client(client, &Fault::ServerLost("server conn crashed?"));
