@@ -62,7 +62,7 @@ impl World {
             0..=4 => self.with_server(number, |server, around| server.doom(around)),
             5 | 6 => self.with_server(number, |server, around| server.terminate(around)),
             7 | 8 => self.with_server(number, |server, around| server.cut(around)),
-            9 if self.plan.limits => {
+            9 if self.plan.silence => {
                 self.with_server(number, |server, around| server.silence(around));
             }
             9..=11 => {

@@ -315,13 +315,23 @@ impl Client {
 
     fn understand(&mut self, around: &mut Around<'_>) {
         if matches!(self.phase, Phase::Asking) {
-            if self.input.first() != Some(&b'N') {
-                around.ledger.violation(format!("client {} asked for TLS and got more", self.id));
+            match self.input.first() {
+                Some(b'N') => {
+                    self.input.remove(0);
+                    let mut out = Vec::new();
+                    self.start_login(&mut out, around);
+                    self.write(&out);
+                }
+                // Whoever is told to go may be told so at any time.
+                Some(b'E') => {
+                    self.acts.clear();
+                    self.phase = Phase::Ready;
+                }
+                _ => {
+                    let id = self.id;
+                    around.ledger.violation(format!("client {id} asked for TLS and got more"));
+                }
             }
-            self.input.remove(0);
-            let mut out = Vec::new();
-            self.start_login(&mut out, around);
-            self.write(&out);
         }
         if matches!(self.phase, Phase::Login(_)) {
             self.log_in(around);

@@ -94,7 +94,9 @@ pub struct Plan {
     /// How often something fails; none for never.
     pub fault_every: Option<Duration>,
     /// Limits of queries and transactions are in force.
-    pub limits: bool,
+    limits: bool,
+    /// Servers may fall silent: every query has a limit.
+    pub silence: bool,
     fixed: String,
 }
 
@@ -179,9 +181,12 @@ impl Plan {
                 Some(Duration::from_millis(250)),
             ]),
             limits,
+            silence: false,
             fixed: String::new(),
         };
-        plan.fixed = plan.draw_fixed(dice);
+        let query_limit = if limits { *dice.pick(&[1500, 0, 5000]) } else { 0 };
+        plan.silence = query_limit > 0;
+        plan.fixed = plan.draw_fixed(query_limit, dice);
         plan
     }
 
@@ -228,7 +233,7 @@ impl Plan {
         text
     }
 
-    fn draw_fixed(&self, dice: &mut Dice) -> String {
+    fn draw_fixed(&self, query_limit: u32, dice: &mut Dice) -> String {
         let mode = match self.mode {
             Mode::Session => "session",
             Mode::Transaction => "transaction",
@@ -240,9 +245,9 @@ impl Plan {
             Proof::Md5 => "md5",
             Proof::Scram => "scram-sha-256",
         };
-        let (query, transaction, idle) = match self.limits {
-            true => (*dice.pick(&[1500, 0, 5000]), *dice.pick(&[0, 3000]), *dice.pick(&[0, 1000])),
-            false => (0, 0, 0),
+        let (transaction, idle) = match self.limits {
+            true => (*dice.pick(&[0, 3000]), *dice.pick(&[0, 1000])),
+            false => (0, 0),
         };
         let check = *dice.pick(&["", "<empty>", "select 1"]);
         let reset = if self.mode == Mode::Session || dice.one_in(6) { 1 } else { 0 };
@@ -251,7 +256,8 @@ impl Plan {
              server_check_query = {check}\nserver_reset_query = DISCARD ALL\n\
              server_reset_query_always = {reset}\nserver_round_robin = {}\n\
              server_connect_timeout = {}ms\nserver_login_retry = {}ms\nserver_fast_close = {}\n\
-             client_login_timeout = {}ms\ncancel_wait_timeout = {}ms\nquery_timeout = {query}ms\n\
+             client_login_timeout = {}ms\ncancel_wait_timeout = {}ms\n\
+             query_timeout = {query_limit}ms\n\
              transaction_timeout = {transaction}ms\nidle_transaction_timeout = {idle}ms\n\
              client_idle_timeout = {}ms\nquery_wait_notify = {}\nreserve_pool_timeout = {}ms\n\
              max_prepared_statements = {}\nserver_tls_sslmode = {}\n\

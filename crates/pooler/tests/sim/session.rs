@@ -580,7 +580,10 @@ impl Session {
                 }
                 self.named.clear();
                 self.portals.clear();
-                self.settings = self.defaults.clone();
+                if self.output == Output::Held {
+                    // A reference does not know what the pooler's server began with: it is told.
+                    self.settings = self.defaults.clone();
+                }
                 self.explicit.clear();
                 "DISCARD ALL".into()
             }

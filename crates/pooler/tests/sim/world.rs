@@ -302,8 +302,12 @@ impl World {
         } else if let Some(at) = self.cancels.iter().position(|link| link.end.id() == id) {
             let over = loop {
                 match self.cancels[at].end.read(usize::MAX) {
-                    Received::Data(_) => {
-                        self.ledger.violation("a cancel request was answered with bytes");
+                    Received::Data(words) => {
+                        // Who is killed before his request came in is told so like anybody.
+                        let text = String::from_utf8_lossy(&words).into_owned();
+                        if !text.contains("admin forced disconnect") {
+                            self.ledger.violation(format!("a cancel was answered: {text:?}"));
+                        }
                     }
                     Received::Nothing => break false,
                     Received::End | Received::Reset => break true,
