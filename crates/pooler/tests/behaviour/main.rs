@@ -20,4 +20,5 @@ mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;
+mod upkeep;
 mod vanish;

@@ -206,3 +206,44 @@ fn unknown_and_duplicate_names_are_errors_and_not_the_end() {
         assert_eq!(value(&driver, "SELECT 'alive'").await, "alive");
     });
 }
+
+#[test]
+fn statements_work_without_a_cache_as_far_as_one_transaction() {
+    let setup =
+        Setup { entry: "pool_size=1", keys: "max_prepared_statements = 0", ..Setup::default() };
+    let bench = Bench::start(&setup);
+    run(async {
+        let mut one = raw(&bench.pooler).await;
+        ask(&mut one, "BEGIN").await;
+        let batch = Messages::new().parse("s", "SELECT 'plain'").sync();
+        assert_eq!(failure(&send(&mut one, &batch).await), None);
+        assert_eq!(first(&send(&mut one, &execute("s", &[])).await).as_deref(), Some("plain"));
+        // The server knows it under the client's own name.
+        let sql = "SELECT name FROM pg_prepared_statements";
+        assert_eq!(first(&ask(&mut one, sql).await).as_deref(), Some("s"));
+        send(&mut one, &Messages::new().close_statement("s").sync()).await;
+        ask(&mut one, "COMMIT").await;
+    });
+}
+
+#[test]
+fn a_statement_heals_after_its_plan_changed_though_unnamed_ones_are_shared() {
+    let setup =
+        Setup { entry: "pool_size=1", native: "share_unnamed_statements = 1", ..Setup::default() };
+    let bench = Bench::start(&setup);
+    run(async {
+        let direct = bench.postgres.connect(APP).await;
+        direct.batch_execute("INSERT INTO ledger VALUES ('row')").await.expect("a row");
+        let mut one = raw(&bench.pooler).await;
+        let batch =
+            Messages::new().parse("", "SELECT * FROM ledger").bind("", &[]).execute().sync();
+        assert_eq!(first(&send(&mut one, &batch).await).as_deref(), Some("row"));
+        let sql = "ALTER TABLE ledger ADD extra int DEFAULT 7";
+        direct.batch_execute(sql).await.expect("a column");
+        let mut failures = 0;
+        while failure(&send(&mut one, &batch).await).is_some() {
+            failures += 1;
+            assert!(failures < 2, "at most one failure");
+        }
+    });
+}
