@@ -253,7 +253,8 @@ impl<E: Engine> Worker<E> {
         let mut core = pool.core.lock();
         let result = verb(&mut core, self.now, self.lane);
         let has_idle = core.counts().idle > 0;
-        if has_idle && (pool.database.budget.is_owed_room(pool) || pool.user.budget.is_owed_room(pool))
+        if has_idle
+            && (pool.database.budget.is_owed_room(pool) || pool.user.budget.is_owed_room(pool))
         {
             core.evict_oldest_idle(self.now);
         }

@@ -72,7 +72,6 @@ pub struct Sizes {
 /// A run, as its seed draws it.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub seed: u64,
     pub lanes: usize,
     pub conditions: Conditions,
     pub servers: usize,
@@ -156,7 +155,6 @@ impl Plan {
         };
         let statements_max = *dice.pick(&[0, 1, 2, 5, 200, 200]);
         let mut plan = Self {
-            seed,
             lanes: dice.within(1, 3),
             conditions: draw_conditions(dice),
             servers: dice.within(1, 2),

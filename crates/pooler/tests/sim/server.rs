@@ -61,6 +61,7 @@ enum Challenged {
     In,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a test; most are sessions, which are boxed")]
 enum Stage {
     Login(Accept, Option<Startup>),
     Session(Box<Session>),
@@ -267,17 +268,17 @@ impl Postgres {
         self.conns.values().filter(counts).count()
     }
 
-    /// How many connections of any kind there are.
-    pub fn connections(&self) -> usize {
-        self.conns.values().filter(|conn| !conn.lost && conn.end.is_some()).count()
-    }
-
     /// An alarm went off.
     pub fn alarm(&mut self, alarm: Alarm, around: &mut Around<'_>) {
         match alarm {
             Alarm::Thought(id, serial) => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
                 if conn.serial == serial && matches!(conn.thought, Thought::Running(_)) {
+                    if conn.end.as_ref().is_none_or(Endpoint::is_abandoned) {
+                        // Its answer goes nowhere, and that is how a backend learns of it.
+                        self.ended(id, around);
+                        return;
+                    }
                     conn.thought = Thought::Over;
                     self.go_on(id, &[], around);
                     self.turn(id, around);

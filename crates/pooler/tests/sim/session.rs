@@ -195,19 +195,9 @@ impl Session {
         self.copy.is_none() && !self.work.is_empty()
     }
 
-    /// Bytes of a message that is not complete.
-    pub fn has_part(&self) -> bool {
-        !self.input.is_empty()
-    }
-
     /// It waits for the next request.
     pub fn is_waiting(&self) -> bool {
         self.copy.is_none() && self.work.is_empty() && self.input.is_empty()
-    }
-
-    /// Nothing is owed to the other side, and no transaction is open.
-    pub fn is_at_rest(&self) -> bool {
-        self.status == Status::Idle && !self.is_busy() && self.held.is_empty() && !self.skipping
     }
 
     /// Says something unasked.

@@ -129,10 +129,8 @@ pub(super) fn failed(
     s.copy = Copy::No;
     let head = s.owed.head();
     // Between two transactions the server is nobody's, though it may not have parted yet.
-    let free = mode != Mode::Session
-        && s.status == Status::Idle
-        && !s.batch.open
-        && s.doubtful == 0;
+    let free =
+        mode != Mode::Session && s.status == Status::Idle && !s.batch.open && s.doubtful == 0;
     let ours = s.internal.is_some()
         || head.is_none() && free
         || head.is_some_and(|owed| owed.action == Action::Discard && !owed.kind.is_extended());
