@@ -93,6 +93,11 @@ impl Endpoint {
         peer.is_none_or(|peer| state.end(peer).is_closed())
     }
 
+    /// Whether the end of what the other side says has arrived, though it may not be read yet.
+    pub fn is_ending(&self) -> bool {
+        self.0.net.lock().end(self.end()).after != After::More
+    }
+
     /// Whether the other side gave up on bytes that it had written, when it closed.
     pub fn is_cut_short(&self) -> bool {
         let mut state = self.0.net.lock();
