@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headpond_core::Timestamp;
 use headpond_pooler::engine::Address;
 use headpond_pooler::engine::sim::{Endpoint, Listener, Net, Received};
 use headpond_wire::auth::{md5, scram};
@@ -20,6 +21,9 @@ use crate::plan::{Proof, Times, password_of, secret_of};
 use crate::random::Dice;
 use crate::session::{Fate, Host, Output, Run, Session, Settings, TRACKED};
 use crate::tag::Tag;
+
+/// So long the pooler waits for the end of a backend that it has dropped, or a little longer.
+const CLOSE_WAIT: Duration = Duration::from_millis(4900);
 
 /// How a server treats those who come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +91,8 @@ struct Conn {
     thought: Thought,
     serial: u32,
     doom: Option<Doom>,
+    /// Since when the pooler waits for its end.
+    ending_at: Option<Timestamp>,
     /// The network took it: this side knows nothing of it, and it does not count.
     lost: bool,
 }
@@ -249,6 +255,7 @@ impl Postgres {
                 thought: Thought::None,
                 serial: 0,
                 doom: None,
+                ending_at: None,
                 lost: false,
                 end: None,
             };
@@ -258,9 +265,10 @@ impl Postgres {
     }
 
     /// How many sessions there are for a database, a user, or both.
-    pub fn sessions(&self, database: Option<&str>, user: Option<&str>) -> usize {
+    pub fn sessions(&self, now: Timestamp, database: Option<&str>, user: Option<&str>) -> usize {
         let counts = |conn: &&Conn| {
             !conn.lost
+                && conn.ending_at.is_none_or(|since| now.since(since) < CLOSE_WAIT)
                 && matches!(conn.stage, Stage::Session(_))
                 && database.is_none_or(|name| conn.database == name)
                 && user.is_none_or(|name| conn.user == name)
@@ -293,6 +301,9 @@ impl Postgres {
         loop {
             let most = self.dice.within(1, 9000);
             let Some(conn) = self.conns.get_mut(&id) else { return };
+            if conn.end.as_ref().is_some_and(Endpoint::is_ending) {
+                conn.ending_at.get_or_insert(around.net.now());
+            }
             if conn.lost || matches!(conn.stage, Stage::Session(ref s) if s.is_busy()) {
                 return;
             }

@@ -465,7 +465,7 @@ impl World {
             limits.map(|limit| if limit == 0 { usize::MAX } else { limit }).max().unwrap_or(0)
         };
         let count = |database: Option<&str>, user: Option<&str>| -> usize {
-            self.servers.iter().map(|server| server.sessions(database, user)).sum()
+            self.servers.iter().map(|server| server.sessions(now, database, user)).sum()
         };
         let table = [
             ("pool", count(Some(database), Some(user)), most(|sizes| sizes.pool + sizes.reserve)),
@@ -551,7 +551,7 @@ impl World {
             check("clients of a user", user.clients.load(Ordering::Acquire).into());
             check("places in a user's budget", user.budget.used().into());
         }
-        let sessions: usize = self.servers.iter().map(|s| s.sessions(None, None)).sum();
+        let sessions: usize = self.servers.iter().map(|s| s.sessions(self.net.now(), None, None)).sum();
         check("sessions", sessions as u64);
     }
 }
