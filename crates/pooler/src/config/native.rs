@@ -40,7 +40,7 @@ settings! {
     connects_max: Ranged<10000> = "8", Live Policy Honoured,
         "Server logins under way at once per pool",
         "a burst of logins is what a database that just came back cannot bear";
-    statement_cache: Bytes = "67108864", Live Policy Honoured,
+    statement_cache: Bytes = "67108864", Live Policy Accepted,
         "Memory for the texts of prepared statements, in bytes",
-        "64 MiB hold some hundred thousand texts and no client can fill more";
+        "64 MiB hold some hundred thousand texts";
 }

@@ -610,6 +610,9 @@ impl Client {
             Act::Await => {}
             Act::Send(bytes) => {
                 around.ledger.note(|| format!("client {id} sends {}", outline(&bytes)));
+                if bytes.windows(6).any(|word| word == b"crash ") {
+                    around.ledger.fault(|| format!("client {id} crashes its server"));
+                }
                 self.write(&bytes);
                 let mut rest = bytes.as_slice();
                 while let Ok(Some(found)) = frame::whole(rest, u32::MAX >> 2) {
