@@ -4,23 +4,26 @@
 //! Invariant: a session counts from its startup packet until this side has seen its end.
 //! Not here: what a session answers (`session.rs`), when things fail (`chaos.rs`).
 
+mod harm;
+mod inside;
+mod login;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headpond_core::Timestamp;
 use headpond_pooler::engine::Address;
 use headpond_pooler::engine::sim::{Endpoint, Listener, Net, Received};
-use headpond_wire::auth::{md5, scram};
-use headpond_wire::backend::{self, Notice, Status};
-use headpond_wire::login::accept::{Accept, Ask, Challenge, TlsOffer};
+use headpond_wire::Status;
+use headpond_wire::login::accept::{Accept, TlsOffer};
 use headpond_wire::startup::{CancelRequest, Startup};
-use headpond_wire::{Severity, SqlState};
 
 use crate::ledger::Ledger;
-use crate::plan::{Proof, Times, password_of, secret_of};
+use crate::plan::{Proof, Times};
 use crate::random::Dice;
-use crate::session::{Fate, Host, Output, Run, Session, Settings, TRACKED};
+use crate::session::{Run, Session, Settings, TRACKED};
 use crate::tag::Tag;
+use inside::Inside;
 
 /// So long the pooler waits for the end of a backend that it has dropped, or a little longer.
 const CLOSE_WAIT: Duration = Duration::from_millis(4900);
@@ -58,14 +61,6 @@ enum Thought {
     Cancelled,
 }
 
-/// What came of a startup packet.
-enum Challenged {
-    Refused,
-    Asked,
-    In,
-}
-
-#[expect(clippy::large_enum_variant, reason = "a test; most are sessions, which are boxed")]
 enum Stage {
     Login(Accept, Option<Startup>),
     Session(Box<Session>),
@@ -121,75 +116,6 @@ pub struct Around<'a> {
     pub arrived: &'a mut Vec<(String, String)>,
     /// Whether a client's connection has been closed by the pooler, though it may not know yet.
     pub is_leaving: &'a dyn Fn(u32) -> bool,
-}
-
-struct Inside<'a> {
-    ledger: &'a mut Ledger,
-    alarms: &'a mut Vec<(Duration, Alarm)>,
-    dice: &'a mut Dice,
-    times: &'a Times,
-    id: u64,
-    pid: i32,
-    thought: &'a mut Thought,
-    serial: &'a mut u32,
-}
-
-impl Host for Inside<'_> {
-    fn fate(&mut self, run: Run) -> Fate {
-        match std::mem::replace(self.thought, Thought::None) {
-            Thought::None => {
-                let time = self.times.draw(self.dice);
-                if time.is_zero() {
-                    return Fate::Run;
-                }
-                *self.serial += 1;
-                *self.thought = Thought::Running(run);
-                self.alarms.push((time, Alarm::Thought(self.id, *self.serial)));
-                Fate::Wait
-            }
-            Thought::Running(of) => {
-                *self.thought = Thought::Running(of);
-                Fate::Wait
-            }
-            Thought::Over => Fate::Run,
-            Thought::Cancelled => {
-                if run.tag.is_some() {
-                    self.ledger.cancelled(run);
-                }
-                Fate::Cancelled
-            }
-        }
-    }
-
-    fn ran(&mut self, run: Run, before: Status, after: Status) {
-        if let (Some(owner), Some(tag)) = (self.ledger.owner(self.pid), run.tag)
-            && owner != tag.client
-        {
-            let pid = self.pid;
-            self.ledger.violation(format!("{tag} ran in client {owner}'s transaction at {pid}"));
-        }
-        if run.tag.is_none() && after == Status::Idle {
-            // The pooler ended a transaction: whoever had it must be gone.
-            if let Some(owner) = self.ledger.owner(self.pid).filter(|_| before != Status::Idle) {
-                self.ledger.note(|| format!("the transaction of client {owner} was rolled back"));
-            }
-            self.ledger.transaction_lost(self.pid);
-        }
-        self.ledger.ran(self.pid, run, before, after);
-    }
-
-    fn copied(&mut self, of: Option<Tag>, row: &[u8]) {
-        let text = String::from_utf8_lossy(row).into_owned();
-        let tag = Tag::parse(text.split_whitespace().next().unwrap_or_default());
-        if tag != of {
-            self.ledger.violation(format!("copy data {text:?} of {tag:?} went into {of:?}"));
-        }
-    }
-
-    fn broken(&mut self, text: String) {
-        let pid = self.pid;
-        self.ledger.violation(format!("backend {pid} was sent garbage: {text}"));
-    }
 }
 
 impl Postgres {
@@ -340,140 +266,6 @@ impl Postgres {
         }
     }
 
-    fn login(&mut self, id: u64, around: &mut Around<'_>) {
-        let mut out = Vec::new();
-        loop {
-            let Some(conn) = self.conns.get_mut(&id) else { return };
-            let Stage::Login(accept, startup) = &mut conn.stage else { break };
-            let input = std::mem::take(&mut conn.input);
-            let (used, ask) = match accept.receive(&input, &mut out) {
-                Ok(heard) => heard,
-                Err(error) => {
-                    around.ledger.violation(format!("a server login broke the protocol: {error}"));
-                    conn.stage = Stage::Over;
-                    break;
-                }
-            };
-            conn.input = input[used..].to_vec();
-            match ask {
-                Ask::NeedInput => break,
-                Ask::Startup(found) => {
-                    conn.user = String::from_utf8_lossy(found.user()).into_owned();
-                    conn.database = String::from_utf8_lossy(found.database()).into_owned();
-                    *startup = Some(found);
-                    match self.challenge(id, &mut out) {
-                        Challenged::Asked => {}
-                        Challenged::Refused => break,
-                        Challenged::In => {
-                            self.welcome(id, &mut out, around);
-                            break;
-                        }
-                    }
-                }
-                Ask::PlainPassword(given) => {
-                    if given.as_slice() == password_of(&conn.user).as_bytes() {
-                        accept.accept_plain(&mut out);
-                        self.welcome(id, &mut out, around);
-                    } else {
-                        around.ledger.violation(format!("wrong password for {}", conn.user));
-                        conn.stage = Stage::Over;
-                    }
-                    break;
-                }
-                Ask::Authenticated(_) => {
-                    self.welcome(id, &mut out, around);
-                    break;
-                }
-                Ask::Refused(_) => {
-                    around.ledger.violation(format!("wrong proof for {}", conn.user));
-                    conn.stage = Stage::Over;
-                    break;
-                }
-                Ask::Cancel(request) => {
-                    conn.stage = Stage::Cancel;
-                    let wait = self.times.cancel(&mut self.dice);
-                    if let Some(wait) = wait {
-                        around.alarms.push((wait, Alarm::CancelOver(id)));
-                    }
-                    self.cancel(&request, around);
-                    break;
-                }
-                Ask::Tls | Ask::Closed => break,
-            }
-        }
-        self.write(id, &out, around);
-        self.go_on(id, &[], around);
-    }
-
-    /// Asks for a proof, or turns somebody away, or lets him in.
-    fn challenge(&mut self, id: u64, out: &mut Vec<u8>) -> Challenged {
-        let Some(conn) = self.conns.get_mut(&id) else { return Challenged::Refused };
-        let Stage::Login(accept, _) = &mut conn.stage else { return Challenged::Refused };
-        let refusal: Option<(&[u8; 5], &str)> = match self.mood {
-            Mood::Starting => Some((b"57P03", "the database system is starting up")),
-            Mood::Crowded => Some((b"53300", "sorry, too many clients already")),
-            Mood::Strict => Some((b"28P01", "password authentication failed")),
-            Mood::Up | Mood::Mute => None,
-        };
-        if let Some((code, text)) = refusal {
-            let code = SqlState::from_bytes(code).expect("five letters");
-            accept.refuse(&Notice::new(Severity::Fatal, code, text), out);
-            conn.stage = Stage::Over;
-            return Challenged::Refused;
-        }
-        let mut salt = [0; 4];
-        salt.copy_from_slice(&self.dice.bits().to_be_bytes()[..4]);
-        let challenge = match self.proof {
-            Proof::Trust => Challenge::Trust,
-            Proof::Plain => Challenge::Plain,
-            Proof::Md5 => {
-                let stored =
-                    md5::digest_password(conn.user.as_bytes(), password_of(&conn.user).as_bytes());
-                Challenge::Md5 { salt, digest: md5::digits(stored.as_bytes()) }
-            }
-            Proof::Scram => {
-                let secret = scram::Secret::parse(&secret_of(&conn.user)).expect("made by us");
-                let mut nonce = [b'n'; 18];
-                nonce[..8].copy_from_slice(&self.dice.bits().to_be_bytes());
-                Challenge::Scram { secret, genuine: true, nonce, binding: None }
-            }
-        };
-        match accept.challenge(challenge, out) {
-            Ask::Authenticated(_) => Challenged::In,
-            _ => Challenged::Asked,
-        }
-    }
-
-    fn welcome(&mut self, id: u64, out: &mut Vec<u8>, around: &mut Around<'_>) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let Stage::Login(_, Some(startup)) = &conn.stage else { return };
-        let mut settings = self.defaults.clone();
-        for (name, value) in &startup.params {
-            let known = TRACKED.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(name));
-            if let Some(known) = known {
-                settings.insert(known, String::from_utf8_lossy(value).into_owned());
-            }
-        }
-        for (name, value) in &settings {
-            backend::parameter_status(out, name.as_bytes(), value.as_bytes());
-        }
-        backend::parameter_status(out, b"server_version", b"15.0");
-        backend::backend_key_data(out, conn.pid, &conn.key);
-        backend::ready_for_query(out, Status::Idle);
-        conn.stage = Stage::Session(Box::new(Session::new(settings, Output::Held, self.eager)));
-        around.ledger.tally.sessions += 1;
-        if conn.end.as_ref().is_none_or(Endpoint::is_abandoned) {
-            // Whoever called has given up: this session ends as soon as it hears of that.
-            conn.lost = true;
-            conn.end = None;
-            conn.stage = Stage::Over;
-            return;
-        }
-        around.arrived.push((conn.database.clone(), conn.user.clone()));
-        let pid = conn.pid;
-        around.ledger.note(|| format!("backend {pid} starts"));
-    }
-
     /// Lets a session go on with what it has, and with more bytes.
     fn go_on(&mut self, id: u64, bytes: &[u8], around: &mut Around<'_>) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -518,19 +310,6 @@ impl Postgres {
         }
     }
 
-    /// Ends a connection as its doom says.
-    fn kill(&mut self, id: u64, around: &mut Around<'_>) {
-        let Some(mut conn) = self.conns.remove(&id) else { return };
-        around.ledger.note(|| format!("backend {} is killed", conn.pid));
-        around.ledger.transaction_lost(conn.pid);
-        let reset = conn.doom.is_some_and(|doom| doom.reset);
-        match conn.end.take() {
-            Some(end) if reset => end.reset(),
-            Some(end) => end.close(),
-            None => {}
-        }
-    }
-
     fn cancel(&mut self, request: &CancelRequest, around: &mut Around<'_>) {
         let found = self.conns.iter().find(|(_, conn)| conn.pid == request.pid);
         let Some((id, conn)) = found.map(|(id, conn)| (*id, conn)) else { return };
@@ -563,99 +342,11 @@ impl Postgres {
         self.turn(id, around);
     }
 
-    fn any_session(&mut self) -> Option<u64> {
-        let sessions: Vec<u64> = self
-            .conns
-            .iter()
-            .filter(|(_, conn)| !conn.lost && !matches!(conn.stage, Stage::Over))
-            .map(|(id, _)| *id)
-            .collect();
-        if sessions.is_empty() { None } else { Some(*self.dice.pick(&sessions)) }
-    }
-
-    /// Ends some connection at some byte.
-    pub fn doom(&mut self, around: &mut Around<'_>) {
-        let Some(id) = self.any_session() else { return };
-        let after = if self.dice.one_in(3) { 0 } else { self.dice.below(400) };
-        let doom = Doom { after, reset: self.dice.one_in(2) };
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        conn.doom = Some(doom);
-        let pid = conn.pid;
-        around.ledger.fault(|| format!("backend {pid} ends after {after} bytes"));
-        if after == 0 {
-            self.kill(id, around);
-        }
-    }
-
-    /// Ends some session as an administrator does.
-    pub fn terminate(&mut self, around: &mut Around<'_>) {
-        let Some(id) = self.any_session() else { return };
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let Stage::Session(session) = &mut conn.stage else { return };
-        session.die(b"57P01", "terminating connection due to administrator command");
-        let pid = conn.pid;
-        around.ledger.fault(|| format!("backend {pid} is terminated"));
-        let out = std::mem::take(&mut session.out);
-        self.write(id, &out, around);
-        self.ended(id, around);
-    }
-
-    /// Breaks some connection on its way: both ends hear of it.
-    pub fn cut(&mut self, around: &mut Around<'_>) {
-        let Some(id) = self.any_session() else { return };
-        around.net.cut(id);
-        self.lose(id, around, "cut");
-    }
-
-    /// Silences some connection: nobody ever hears of it.
-    pub fn silence(&mut self, around: &mut Around<'_>) {
-        let Some(id) = self.any_session() else { return };
-        around.net.silence(id);
-        self.lose(id, around, "silent");
-    }
-
-    fn lose(&mut self, id: u64, around: &mut Around<'_>, how: &str) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        conn.lost = true;
-        conn.end = None;
-        conn.stage = Stage::Over;
-        let pid = conn.pid;
-        around.ledger.fault(|| format!("backend {pid} is {how}"));
-        around.ledger.transaction_lost(pid);
-    }
-
     /// Looks at all connections again.
     pub fn wake(&mut self, around: &mut Around<'_>) {
         let all: Vec<u64> = self.conns.keys().copied().collect();
         for id in all {
             self.turn(id, around);
         }
-    }
-
-    /// Says something unasked in some session, or changes a setting under it.
-    pub fn volunteer(&mut self, around: &mut Around<'_>) {
-        let Some(id) = self.any_session() else { return };
-        let zone = *self.dice.pick(&["GMT", "Europe/Vienna", "Asia/Tokyo"]);
-        let changes = self.dice.one_in(3);
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let owner = around.ledger.owner(conn.pid);
-        let Stage::Session(session) = &mut conn.stage else { return };
-        if !session.is_waiting() {
-            return;
-        }
-        if changes {
-            let pid = conn.pid;
-            around.ledger.note(|| format!("backend {pid} is reconfigured: {zone}"));
-            session.reconfigure("TimeZone", zone);
-            session.report();
-            session.volunteer(|_| {});
-        } else {
-            let whose = owner.map_or_else(|| "nobody".into(), |owner| format!("[c{owner}.0]"));
-            let text = format!("unasked, for {whose}");
-            let notice = Notice::new(Severity::Notice, SqlState::SUCCESS, &text);
-            session.volunteer(|out| backend::notice_response(out, &notice));
-        }
-        let out = std::mem::take(&mut session.out);
-        self.write(id, &out, around);
     }
 }

@@ -4,10 +4,12 @@
 //! Not here: the laws about answers (`client.rs`) and statements (`ledger.rs`), what fails when
 //! (`chaos.rs`).
 
+mod laws;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use headpond_core::{Lane, Timestamp};
@@ -61,6 +63,7 @@ pub enum Answer {
 struct CancelLink {
     client: u32,
     end: Endpoint,
+    heard: Vec<u8>,
 }
 
 /// How far a run is.
@@ -300,21 +303,21 @@ impl World {
         } else if let Some(place) = self.clients.iter().position(|client| client.has(id)) {
             self.with_client(place, |client, _, around| client.turn(around));
         } else if let Some(at) = self.cancels.iter().position(|link| link.end.id() == id) {
+            let link = &mut self.cancels[at];
             let over = loop {
-                match self.cancels[at].end.read(usize::MAX) {
-                    Received::Data(words) => {
-                        // Who is killed before his request came in is told so like anybody.
-                        let text = String::from_utf8_lossy(&words).into_owned();
-                        if !text.contains("admin forced disconnect") {
-                            self.ledger.violation(format!("a cancel was answered: {text:?}"));
-                        }
-                    }
+                match link.end.read(usize::MAX) {
+                    Received::Data(words) => link.heard.extend(words),
                     Received::Nothing => break false,
                     Received::End | Received::Reset => break true,
                 }
             };
             if over {
                 let link = self.cancels.swap_remove(at);
+                // Who is killed before his request came in is told so like anybody.
+                let text = String::from_utf8_lossy(&link.heard).into_owned();
+                if !text.is_empty() && !text.contains("admin forced disconnect") {
+                    self.ledger.violation(format!("a cancel was answered: {text:?}"));
+                }
                 self.ledger.wish_done(link.client);
             }
         }
@@ -383,7 +386,7 @@ impl World {
             let end = self.net.connect(&self.address);
             end.write(&request);
             self.ledger.wish(client);
-            self.cancels.push(CancelLink { client, end });
+            self.cancels.push(CancelLink { client, end, heard: Vec::new() });
         }
     }
 
@@ -452,107 +455,6 @@ impl World {
             act(&pool, now);
             self.shared.post(Lane(0), Mail::Poke { pool });
         }
-    }
-
-    /// A session has begun: are there too many?
-    fn check_limits(&mut self, database: &str, user: &str) {
-        let now = self.net.now();
-        while self.sizes.front().is_some_and(|(until, _)| *until < now) {
-            self.sizes.pop_front();
-        }
-        let most = |limit: fn(&Sizes) -> usize| {
-            let limits = self.sizes.iter().map(|(_, sizes)| limit(sizes));
-            limits.map(|limit| if limit == 0 { usize::MAX } else { limit }).max().unwrap_or(0)
-        };
-        let count = |database: Option<&str>, user: Option<&str>| -> usize {
-            self.servers.iter().map(|server| server.sessions(now, database, user)).sum()
-        };
-        let table = [
-            ("pool", count(Some(database), Some(user)), most(|sizes| sizes.pool + sizes.reserve)),
-            ("database", count(Some(database), None), most(|sizes| sizes.database_max)),
-            ("user", count(None, Some(user)), most(|sizes| sizes.user_max)),
-        ];
-        for (what, count, most) in table {
-            if count > most {
-                let text =
-                    format!("{count} sessions of {database}/{user}, the {what} may have {most}");
-                self.ledger.violation(text);
-            }
-        }
-    }
-
-    /// No waiter is left behind.
-    fn check_pools(&mut self) {
-        for pool in self.shared.catalog.pools() {
-            let core = pool.core.lock();
-            core.check_invariants();
-            let counts = core.counts();
-            let coming = counts.opening + counts.checking + counts.resetting;
-            if counts.idle > 0 && counts.waiting > coming && !core.is_paused() {
-                let text = format!("{} wait while {} are idle", counts.waiting, counts.idle);
-                self.ledger.violation(format!("{:?}: {text}", pool.key));
-            }
-        }
-    }
-
-    /// Whether everybody is through; the first time, the pools are emptied.
-    fn is_done(&mut self) -> bool {
-        let through = self.clients.iter().all(Client::is_over) && self.cancels.is_empty();
-        if !through || self.ledger.stormy {
-            return false;
-        }
-        if self.stage == Stage::Running {
-            self.stage = Stage::Draining;
-            self.ends_at = self.net.now() + PATIENCE;
-            self.with_pools(|pool, now| pool.core.lock().drain(now));
-        }
-        let slots: usize = self
-            .shared
-            .catalog
-            .pools()
-            .iter()
-            .map(|pool| pool.core.lock().counts().total() as usize)
-            .sum();
-        slots == 0 && !self.net.is_busy() && self.workers.iter().all(|w| w.population() == [0; 3])
-    }
-
-    /// Time is over and somebody is not through.
-    fn ran_out(&mut self) {
-        for client in self.clients.iter().filter(|client| !client.is_over()) {
-            let text = client.describe();
-            self.ledger.violation(format!("not through in time: {text}"));
-        }
-        if !self.cancels.is_empty() {
-            self.ledger.violation("a cancel request was never dealt with");
-        }
-        for pool in self.shared.catalog.pools() {
-            let counts = pool.core.lock().counts();
-            self.ledger.violation(format!("at the end {:?} has {counts:?}", pool.key));
-        }
-        let population: Vec<[usize; 3]> = self.workers.iter().map(Worker::population).collect();
-        self.ledger.violation(format!("clients, servers, cancels of the workers: {population:?}"));
-    }
-
-    /// When all is over nothing is left of anybody.
-    fn check_end(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mut check = |what: &str, left: u64| {
-            if left != 0 {
-                self.ledger.violation(format!("at the end {left} {what} are left"));
-            }
-        };
-        check("clients of the process", shared.clients.load(Ordering::Acquire).into());
-        check("cancel keys", shared.cancels.len() as u64);
-        for database in shared.catalog.databases() {
-            check("clients of a database", database.clients.load(Ordering::Acquire).into());
-            check("places in a database's budget", database.budget.used().into());
-        }
-        for user in shared.catalog.users() {
-            check("clients of a user", user.clients.load(Ordering::Acquire).into());
-            check("places in a user's budget", user.budget.used().into());
-        }
-        let sessions: usize = self.servers.iter().map(|s| s.sessions(self.net.now(), None, None)).sum();
-        check("sessions", sessions as u64);
     }
 }
 
