@@ -62,7 +62,7 @@ enum Thought {
 }
 
 enum Stage {
-    Login(Accept, Option<Startup>),
+    Login(Box<Accept>, Option<Startup>),
     Session(Box<Session>),
     Cancel,
     Over,
@@ -172,7 +172,7 @@ impl Postgres {
             let mut key = [0; 4];
             key.copy_from_slice(&self.dice.bits().to_be_bytes()[..4]);
             let conn = Conn {
-                stage: Stage::Login(Accept::new(TlsOffer::Disabled), None),
+                stage: Stage::Login(Box::new(Accept::new(TlsOffer::Disabled)), None),
                 input: Vec::new(),
                 pid: self.next_pid,
                 key,

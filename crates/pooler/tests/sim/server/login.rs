@@ -19,8 +19,6 @@ enum Challenged {
     In,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a test; most are sessions, which are boxed")]
-
 impl Postgres {
     pub(super) fn login(&mut self, id: u64, around: &mut Around<'_>) {
         let mut out = Vec::new();
