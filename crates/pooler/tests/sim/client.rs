@@ -257,7 +257,8 @@ impl Client {
     /// The pooler closed in order: there must have been a reason, and it must have been told.
     fn ended(&mut self, around: &mut Around<'_>) {
         // The server died inside a message, or this client did not take what it was told.
-        let is_inside = !self.input.is_empty() && around.ledger.tally.faults > 0;
+        let may_be = around.plan.limits || around.ledger.tally.faults > 0;
+        let is_inside = may_be && !self.input.is_empty();
         let is_excused = is_inside || self.end.as_ref().is_some_and(Endpoint::is_cut_short);
         match &self.phase {
             Phase::Leaving => {}

@@ -93,7 +93,7 @@ pub struct Plan {
     /// How often something fails; none for never.
     pub fault_every: Option<Duration>,
     /// Limits of queries and transactions are in force.
-    limits: bool,
+    pub limits: bool,
     /// Servers may fall silent: every query has a limit.
     pub silence: bool,
     fixed: String,

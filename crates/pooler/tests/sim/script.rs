@@ -97,7 +97,8 @@ impl<'a> Author<'a> {
             self.acts.push_back(Act::Deaf(self.dice.up_to(Duration::from_millis(300))));
         }
         if self.dice.one_in(12) {
-            let pause = self.dice.up_to(Duration::from_millis(*self.dice.clone().pick(&[1, 60])));
+            let longest = *self.dice.pick(&[1, 60]);
+            let pause = self.dice.up_to(Duration::from_millis(longest));
             self.acts.push_back(Act::Pause(pause));
             self.acts.push_back(Act::Cancel);
         }

@@ -198,6 +198,11 @@ impl Session {
         self.copy.is_none() && !self.work.is_empty()
     }
 
+    /// Nothing is owed to the other side, and no transaction is open.
+    pub fn is_at_rest(&self) -> bool {
+        self.status == Status::Idle && self.is_waiting() && self.held.is_empty() && !self.skipping
+    }
+
     /// It waits for the next request.
     pub fn is_waiting(&self) -> bool {
         self.copy.is_none() && self.work.is_empty() && self.input.is_empty()

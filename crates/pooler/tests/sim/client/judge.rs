@@ -8,7 +8,8 @@ use headpond_wire::{Severity, frame};
 
 use super::{Around, Client, Phase};
 use crate::ledger::Ledger;
-use crate::session::{Fate, Host, Run, TRACKED};
+use crate::plan::Mode;
+use crate::session::{Fate, Host, Run, Session, TRACKED};
 use crate::tag::Tag;
 
 /// The host of a reference: what the backends did is what happens.
@@ -98,7 +99,7 @@ impl Client {
         }
         if fields.severity == Severity::Fatal {
             around.ledger.note(|| format!("client {id} hears: {text}"));
-            if let Some(why) = self.unreasonable(fields, around.ledger) {
+            if let Some(why) = self.unreasonable(fields, around) {
                 around.ledger.violation(format!("client {id} heard {text:?}, {why}"));
             }
             self.fatal = Some(fields.clone());
@@ -134,8 +135,13 @@ impl Client {
     }
 
     /// Says why an error that ends the client has no good reason; none if it has.
-    fn unreasonable(&self, fields: &ErrorFields, ledger: &Ledger) -> Option<&'static str> {
-        let text = fields.text();
+    fn unreasonable(&self, fields: &ErrorFields, around: &Around<'_>) -> Option<&'static str> {
+        let (text, ledger) = (fields.text(), &around.ledger);
+        let at_rest = self.reference.as_ref().is_none_or(Session::is_at_rest);
+        let is_free = self.asked.is_empty() && self.expected.is_empty() && at_rest;
+        if text.starts_with("terminating") && is_free && around.plan.mode != Mode::Session {
+            return Some("though it had no server");
+        }
         match &fields.code {
             b"XX000" => Some("a defect"),
             b"08P01" if text == "query_wait_timeout" => {
