@@ -34,7 +34,7 @@ use ledger::Tally;
 use world::{Files, World};
 
 /// Enough to meet every kind of trouble, little enough for an unoptimised build.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 60;
 /// A mistake that is not found within so many seeds would not be found in time.
 const SEEDS_PER_MUTANT: u64 = 300;
 
