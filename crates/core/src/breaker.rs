@@ -236,6 +236,21 @@ impl Breaker {
         }
     }
 
+    /// Returns for how long calls are still rejected, as far as that is known; `None` while they
+    /// pass or a trial may.
+    #[must_use]
+    pub fn rejects_for(&self, now: Timestamp) -> Option<Duration> {
+        let floor = Duration::from_millis(1);
+        match (self.mode, self.phase) {
+            (Mode::ForcedOpen, _) => Some(self.settings.open_max.max(floor)),
+            (Mode::Automatic, Phase::Open { until }) if now < until => Some(until.since(now)),
+            (Mode::Automatic, Phase::HalfOpen { succeeded: 0, under_way: 1.., .. }) => {
+                Some(self.settings.open_first.max(floor))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns who decides.
     #[must_use]
     pub const fn mode(&self) -> Mode {

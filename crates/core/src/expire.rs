@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use crate::command::{CloseReason, Refusal};
 use crate::hand::is_due;
-use crate::pool::PoolCore;
+use crate::pool::{Gate, PoolCore};
 use crate::time::Timestamp;
 use crate::waiter::Waiters;
 
@@ -50,6 +50,31 @@ impl PoolCore {
         self.arm_lifetimes();
         self.arm_idle_timeout();
         self.arm_openings(now);
+    }
+
+    /// Has idle connections checked that have been silent for `silent` or longer: a keep-alive.
+    ///
+    /// A check does not count as a use: a connection that passes and that nobody has used for the
+    /// idle timeout is closed, if it may be.
+    pub fn check_idle(&mut self, now: Timestamp, silent: Duration) {
+        let now = self.tick(now);
+        if self.gate != Gate::Open {
+            return;
+        }
+        while let Some(index) = self.idle.oldest() {
+            if now.since(self.slots.at(index).since) < silent {
+                break;
+            }
+            self.check(now, index);
+        }
+    }
+
+    /// Returns whether a connection that passed a check has been unused for too long.
+    pub(crate) fn is_unwanted(&self, now: Timestamp, index: u32) -> bool {
+        let Some(idle_timeout) = self.policy.idle_timeout else { return false };
+        let unused = now.since(self.slots.at(index).unused);
+        let spare = self.slots.live() > self.limits.kept();
+        spare && unused >= idle_timeout && self.waiters.is_empty()
     }
 
     /// Lowers the bound to `at`.

@@ -284,7 +284,7 @@ impl PoolCore {
         self.commands.push_back(Command::Grant { waiter: id, caller, lane, conn, home, waited });
     }
 
-    fn check(&mut self, now: Timestamp, index: u32) {
+    pub(crate) fn check(&mut self, now: Timestamp, index: u32) {
         self.idle.remove(index);
         self.slots.turn(index, State::Checking, now);
         self.counters.checks += 1;

@@ -47,6 +47,11 @@ impl Idle {
         self.queue.at(End::Front)
     }
 
+    /// Returns the slot that has been idle for the shortest time.
+    pub(crate) fn youngest(&self) -> Option<u32> {
+        self.queue.at(End::Back)
+    }
+
     /// Returns the slot that became idle after `slot` did.
     pub(crate) fn younger(&self, slot: u32) -> Option<u32> {
         self.queue.behind(slot)

@@ -11,7 +11,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use crate::command::{Acquire, Command, ConnectFailure, Failure, Fate, Refusal};
+use crate::command::{Acquire, CloseReason, Command, ConnectFailure, Failure, Fate, Refusal};
 use crate::connect::{Connector, Health};
 use crate::counters::{Counters, Counts};
 use crate::idle::Idle;
@@ -184,9 +184,50 @@ impl PoolCore {
                 let slot = self.slots.at_mut(index);
                 slot.uses += 1;
                 slot.home = lane;
+                slot.unused = now;
                 self.settle(now, index, fate);
             }
         }
+    }
+
+    /// Takes back a connection that its user, the shell, laid aside at `since` and lent `uses`
+    /// times on its own account without telling the pool.
+    ///
+    /// Like a release for reuse, but the connection counts as idle since then, though not for
+    /// longer than the youngest idle connection.
+    pub fn lay_aside(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        lane: Lane,
+        since: Timestamp,
+        uses: u64,
+    ) {
+        let now = self.tick(now);
+        let Some(index) = self.find(conn) else { return };
+        if self.slots.state(index) != State::InUse {
+            self.counters.misused += 1;
+            return;
+        }
+        self.counters.returned += 1;
+        let youngest = self.idle.youngest().map(|index| self.slots.at(index).since);
+        let slot = self.slots.at_mut(index);
+        slot.uses = slot.uses.saturating_add(uses);
+        slot.home = lane;
+        slot.unused = since.min(now);
+        self.settle(now, index, Fate::Reuse);
+        if self.slots.is_idle(index) {
+            let floor = youngest.unwrap_or(Timestamp::ZERO);
+            self.slots.at_mut(index).since = since.max(floor).min(now);
+            self.arm_idle_timeout();
+        }
+    }
+
+    /// Adds uses of a connection that the pool was not told of when they happened.
+    pub fn note_uses(&mut self, conn: ConnId, uses: u64) {
+        let Some(index) = self.find(conn) else { return };
+        let slot = self.slots.at_mut(index);
+        slot.uses = slot.uses.saturating_add(uses);
     }
 
     /// Takes back a connection whose `Grant` reached a caller that was gone: like a release for
@@ -208,7 +249,15 @@ impl PoolCore {
         let now = self.tick(now);
         let Some(index) = self.find(conn) else { return };
         match self.slots.state(index) {
-            State::Opening => self.welcome(now, index),
+            State::Opening => {
+                self.welcome(now, index);
+                self.slots.at_mut(index).unused = now;
+            }
+            State::Checking if self.is_unwanted(now, index) => {
+                self.slots.at_mut(index).home = lane;
+                self.close_slot(now, index, CloseReason::IdleTimeout);
+                return;
+            }
             State::Checking | State::Resetting => {}
             State::Free | State::Idle | State::InUse | State::Closing => {
                 self.counters.misused += 1;
@@ -334,6 +383,18 @@ impl PoolCore {
     pub fn born(&self, conn: ConnId) -> Option<Timestamp> {
         let slot = self.slots.at(self.slots.find(conn)?);
         slot.is_open().then_some(slot.born)
+    }
+
+    /// Returns when a connection's lifetime is over, while it exists.
+    #[must_use]
+    pub fn expires(&self, conn: ConnId) -> Option<Timestamp> {
+        Some(self.slots.at(self.slots.find(conn)?).expires)
+    }
+
+    /// Returns how often a connection was used and given back, while it exists.
+    #[must_use]
+    pub fn uses(&self, conn: ConnId) -> Option<u64> {
+        Some(self.slots.at(self.slots.find(conn)?).uses)
     }
 
     /// Moves the pool's time on to `now`, never back.

@@ -70,6 +70,8 @@ pub(crate) struct Slot {
     pub(crate) uses: u64,
     /// Since when it has been in its state.
     pub(crate) since: Timestamp,
+    /// Since when nobody has used it; unlike `since`, a check does not change it.
+    pub(crate) unused: Timestamp,
     /// When it became usable for the first time.
     pub(crate) born: Timestamp,
     /// Its share of the lifetime jitter, in parts of 2^32.
@@ -217,6 +219,7 @@ impl Slot {
             epoch: 0,
             uses: 0,
             since: Timestamp::ZERO,
+            unused: Timestamp::ZERO,
             born: Timestamp::ZERO,
             luck: 0,
             expires: Timestamp::MAX,

@@ -108,13 +108,22 @@ impl Distribution {
 
     /// Counts one duration of `nanos` nanoseconds.
     pub fn record(&mut self, nanos: u64) {
+        self.record_many(nanos, 1);
+    }
+
+    /// Counts `times` durations of `nanos` nanoseconds each.
+    pub fn record_many(&mut self, nanos: u64, times: u64) {
+        if times == 0 {
+            return;
+        }
         let bucket = bucket_of(nanos);
-        self.buckets[bucket] += 1;
+        self.buckets[bucket] = self.buckets[bucket].wrapping_add(times);
         let bound = BOUND_OF_BUCKET[bucket];
         if bound != NO_BOUND && nanos > BOUNDS_NANOS[usize::from(bound)] {
-            self.above[usize::from(bound)] += 1;
+            let above = &mut self.above[usize::from(bound)];
+            *above = above.wrapping_add(times);
         }
-        self.sum = self.sum.wrapping_add(nanos);
+        self.sum = self.sum.wrapping_add(nanos.wrapping_mul(times));
         self.max = self.max.max(nanos);
     }
 

@@ -1,0 +1,429 @@
+//! The way from asking for a connection to having it.
+//!
+//! Invariant: a caller that goes away at any point leaves nothing behind: it leaves the queue, or
+//! passes on what it was granted.
+//! Left out: the two futures that callers see (`get.rs`).
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use headpond_core::{Acquire, Health, Refusal, Timestamp, WaiterId};
+use tokio::runtime::Handle;
+use tokio::task::Id;
+
+use crate::error::{BoxError, Error, Holder, Phase, Timeout};
+use crate::guard::OwnedGuard;
+use crate::hooks::BoxFuture;
+use crate::manager::{CloseReason, Manager};
+use crate::settings::Nested;
+use crate::shared::{Boxed, Kept, LANE, Outcome, Shared, Waiting};
+
+/// How long a caller is willing to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as the settings say.
+    Usual,
+    /// Not at all.
+    None,
+    /// So long.
+    For(Duration),
+}
+
+/// A caller on its way to a connection.
+pub(crate) struct Acquiring<M: Manager> {
+    site: &'static Location<'static>,
+    patience: Patience,
+    step: Step<M>,
+    /// Connections that were taken and turned out to be unusable.
+    refused: u32,
+}
+
+enum Step<M: Manager> {
+    Start,
+    /// In the queue, under this key.
+    Queued(usize),
+    /// A hook looks at the connection.
+    Hooked(Hooked<M>),
+    Done,
+}
+
+/// A hook that looks at a connection, and has it meanwhile.
+type Hooked<M> = BoxFuture<'static, Result<OwnedGuard<M>, BoxError>>;
+
+type Got<M> = Result<Boxed<M>, Error<<M as Manager>::Error>>;
+
+/// What the core said.
+enum Asked<M: Manager> {
+    Granted(Boxed<M>),
+    Queued(usize),
+    Refused(Error<M::Error>),
+}
+
+impl<M: Manager> Acquiring<M> {
+    pub(crate) const fn new(patience: Patience, site: &'static Location<'static>) -> Self {
+        Self { site, patience, step: Step::Start, refused: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn poll(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Poll<Got<M>> {
+        if matches!(self.step, Step::Start)
+            && let Some(entry) = shared.take_idle(self.site)
+        {
+            return self.offer(shared, cx, entry);
+        }
+        self.poll_slowly(shared, cx)
+    }
+
+    fn poll_slowly(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Poll<Got<M>> {
+        loop {
+            match &mut self.step {
+                Step::Start => match shared.ask(self.site, self.patience, false, cx.waker()) {
+                    Asked::Granted(entry) => return self.offer(shared, cx, entry),
+                    Asked::Queued(key) => self.step = Step::Queued(key),
+                    Asked::Refused(error) => {
+                        self.step = Step::Done;
+                        return Poll::Ready(Err(error));
+                    }
+                },
+                Step::Queued(key) => {
+                    let key = *key;
+                    let Some(outcome) = shared.outcome(key, cx.waker()) else {
+                        return Poll::Pending;
+                    };
+                    self.step = Step::Done;
+                    match outcome {
+                        Outcome::Granted(mut entry) => {
+                            shared.lend(&mut entry, shared.clock.now(), self.site);
+                            return self.offer(shared, cx, entry);
+                        }
+                        Outcome::Refused(refusal) => {
+                            return Poll::Ready(Err(shared.explain(refusal)));
+                        }
+                    }
+                }
+                Step::Hooked(hooked) => {
+                    let Poll::Ready(outcome) = hooked.as_mut().poll(cx) else {
+                        return Poll::Pending;
+                    };
+                    self.step = Step::Done;
+                    match outcome {
+                        Ok(guard) => return Poll::Ready(Ok(guard.into_entry())),
+                        Err(cause) => {
+                            if let Some(error) = self.refuse(shared, cx, cause) {
+                                return Poll::Ready(Err(error));
+                            }
+                        }
+                    }
+                }
+                Step::Done => panic!("polled after it was done"),
+            }
+        }
+    }
+
+    /// Hands a connection to the caller, past the hook if there is one.
+    #[inline]
+    fn offer(&mut self, shared: &Shared<M>, cx: &mut Context<'_>, entry: Boxed<M>) -> Poll<Got<M>> {
+        if shared.hooks.on_acquire.is_none() {
+            self.step = Step::Done;
+            return Poll::Ready(Ok(entry));
+        }
+        self.step = Step::Hooked(hooked(shared, entry));
+        self.poll_slowly(shared, cx)
+    }
+
+    /// Asks again after a hook refused a connection, in front of all others; gives up after as many
+    /// refusals as there may be connections.
+    fn refuse(
+        &mut self,
+        shared: &Shared<M>,
+        cx: &Context<'_>,
+        cause: BoxError,
+    ) -> Option<Error<M::Error>> {
+        self.refused += 1;
+        if self.refused > shared.kept.lock().settings.max {
+            return Some(Error::Refused { pool: Arc::clone(&shared.name), cause });
+        }
+        match shared.ask(self.site, self.patience, true, cx.waker()) {
+            Asked::Granted(entry) => {
+                // The hook looks at this one when it is polled next, which is at once.
+                self.step = Step::Hooked(hooked(shared, entry));
+                None
+            }
+            Asked::Queued(key) => {
+                self.step = Step::Queued(key);
+                None
+            }
+            Asked::Refused(error) => Some(error),
+        }
+    }
+
+    /// Leaves the queue.
+    pub(crate) fn abandon(&mut self, shared: &Shared<M>) {
+        if let Step::Queued(key) = self.step {
+            self.step = Step::Done;
+            shared.abandon(key);
+        }
+    }
+}
+
+/// Shows a connection to the hook; a refused one is closed.
+fn hooked<M: Manager>(shared: &Shared<M>, entry: Boxed<M>) -> Hooked<M> {
+    let pool = shared.me().expect("the caller has a handle");
+    Box::pin(async move {
+        let mut guard = OwnedGuard::new(Arc::clone(&pool), entry);
+        let hook = pool.hooks.on_acquire.as_ref().expect("looked at before");
+        match hook(&mut guard).await {
+            Ok(()) => Ok(guard),
+            Err(cause) => {
+                pool.discard(guard.into_entry(), CloseReason::Unclean);
+                Err(cause)
+            }
+        }
+    })
+}
+
+impl<M: Manager> Shared<M> {
+    /// Asks the core for a connection.
+    fn ask(
+        &self,
+        site: &'static Location<'static>,
+        patience: Patience,
+        again: bool,
+        waker: &Waker,
+    ) -> Asked<M> {
+        let task = tokio::task::try_id();
+        let nested = task.and_then(|task| self.spots.loans().find(|loan| loan.task == Some(task)));
+        loop {
+            let asked = self.enter_shut(|kept, now| {
+                kept.see_to_driver(self);
+                if kept.runtime.is_none() {
+                    return Asked::Refused(Error::NoRuntime { pool: Arc::clone(&self.name) });
+                }
+                if let Some(loan) = nested
+                    && patience != Patience::None
+                    && kept.would_wait()
+                    && let Some(error) = kept.judge_nested(self, task, loan.site)
+                {
+                    return Asked::Refused(error);
+                }
+                kept.ask(self, now, (patience, again), (task, waker))
+            });
+            match asked {
+                Asked::Granted(mut entry) => {
+                    if self.manager.is_usable(&mut entry.conn) {
+                        self.lend(&mut entry, self.clock.now(), site);
+                        return Asked::Granted(entry);
+                    }
+                    self.discard(entry, CloseReason::Broken);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Asks the core for a connection that can be had at once.
+    pub(crate) fn ask_at_once(
+        &self,
+        site: &'static Location<'static>,
+    ) -> Result<Boxed<M>, Error<M::Error>> {
+        match self.ask(site, Patience::None, false, Waker::noop()) {
+            Asked::Granted(entry) => Ok(entry),
+            Asked::Refused(error) => Err(error),
+            Asked::Queued(_) => unreachable!("a caller without patience is not queued"),
+        }
+    }
+
+    /// Returns what became of a waiting caller, or leaves its waker.
+    fn outcome(&self, key: usize, waker: &Waker) -> Option<Outcome<M>> {
+        let mut kept = self.kept.lock();
+        let waiting = kept.waiting.get_mut(key).expect("who waits is in the slab");
+        if waiting.outcome.is_some() {
+            return kept.waiting.remove(key).outcome;
+        }
+        match &mut waiting.waker {
+            Some(before) => before.clone_from(waker),
+            None => waiting.waker = Some(waker.clone()),
+        }
+        None
+    }
+
+    /// Takes a caller out of the queue, or passes on what it was granted.
+    fn abandon(&self, key: usize) {
+        self.enter(|kept, now| {
+            let waiting = kept.waiting.remove(key);
+            match waiting.outcome {
+                Some(Outcome::Granted(entry)) => kept.return_grant(now, entry),
+                Some(Outcome::Refused(_)) => {}
+                None => {
+                    kept.core.abandon(now, waiting.id);
+                }
+            }
+        });
+    }
+
+    /// Puts a refusal into words, with everything that is known.
+    pub(crate) fn explain(&self, refusal: Refusal) -> Error<M::Error> {
+        let now = self.clock.now();
+        let kept = self.kept.lock();
+        kept.explain(self, now, refusal)
+    }
+}
+
+impl<M: Manager> Kept<M> {
+    fn ask(
+        &mut self,
+        shared: &Shared<M>,
+        now: Timestamp,
+        (patience, again): (Patience, bool),
+        (task, waker): (Option<Id>, &Waker),
+    ) -> Asked<M> {
+        let wait = match patience {
+            Patience::Usual => self.settings.acquire_timeout,
+            Patience::None => Some(Duration::ZERO),
+            Patience::For(time) => Some(time),
+        };
+        if !again
+            && self.core.counts().live() == 0
+            && let Some(retry_after) = self.breaker_wait(now)
+        {
+            let (pool, cause) = (Arc::clone(&shared.name), self.last_error.clone());
+            return Asked::Refused(Error::CircuitOpen { pool, retry_after, cause });
+        }
+        let deadline = wait.map(|wait| now + wait);
+        // The place in the slab is taken first: its key is what the core calls the caller by.
+        let id = WaiterId::from_bits(u64::MAX);
+        let waiting = Waiting { waker: Some(waker.clone()), outcome: None, id, task };
+        let key = self.waiting.insert(waiting);
+        let caller = key as u64;
+        let acquire = if again {
+            self.core.regrant(now, LANE, caller, deadline)
+        } else {
+            self.core.acquire(now, LANE, caller, deadline)
+        };
+        match acquire {
+            Acquire::Granted { conn, .. } => {
+                self.waiting.remove(key);
+                self.waits.record(0);
+                Asked::Granted(self.unpark(shared, conn))
+            }
+            Acquire::Queued(id) => {
+                self.waiting[key].id = id;
+                Asked::Queued(key)
+            }
+            Acquire::Refused(refusal) => {
+                self.waiting.remove(key);
+                Asked::Refused(match (refusal, patience) {
+                    (Refusal::Timeout { .. }, Patience::None) => {
+                        Error::Busy { pool: Arc::clone(&shared.name) }
+                    }
+                    (refusal, _) => self.explain(shared, now, refusal),
+                })
+            }
+        }
+    }
+
+    /// Starts the driver if there is none, or if its runtime has ended.
+    pub(crate) fn see_to_driver(&mut self, shared: &Shared<M>) {
+        if self.driver.as_ref().is_some_and(|driver| !driver.is_finished()) {
+            return;
+        }
+        let (Ok(runtime), Some(me)) = (Handle::try_current(), shared.me()) else { return };
+        let driver = crate::task::drive(Arc::downgrade(&me), Arc::clone(&shared.timer));
+        self.driver = Some(runtime.spawn(driver));
+        self.runtime = Some(runtime);
+    }
+
+    /// Returns whether a caller would have to wait for others, not only for a connect.
+    fn would_wait(&self) -> bool {
+        let counts = self.core.counts();
+        counts.idle == 0 && counts.total() >= self.settings.max
+    }
+
+    /// Decides about a task that has a connection, asks for another, and must wait.
+    fn judge_nested(
+        &mut self,
+        shared: &Shared<M>,
+        task: Option<Id>,
+        held_since: &'static Location<'static>,
+    ) -> Option<Error<M::Error>> {
+        if self.settings.nested == Nested::Allow {
+            return None;
+        }
+        self.nested += 1;
+        let waits = |id: Option<Id>| {
+            id.is_some()
+                && (id == task || self.waiting.iter().any(|(_, waiting)| waiting.task == id))
+        };
+        let held = self.core.counts().in_use as usize;
+        let hopeless = shared.spots.loans().filter(|loan| waits(loan.task)).count() >= held;
+        let error = Error::Nested { pool: Arc::clone(&shared.name), held_since };
+        if hopeless || self.settings.nested == Nested::Refuse {
+            return Some(error);
+        }
+        tracing::warn!(
+            pool = &*shared.name,
+            "a task that has a connection waits for another: {error}"
+        );
+        None
+    }
+
+    pub(crate) fn explain(
+        &self,
+        shared: &Shared<M>,
+        now: Timestamp,
+        refusal: Refusal,
+    ) -> Error<M::Error> {
+        let pool = Arc::clone(&shared.name);
+        let cause = self.last_error.clone();
+        match refusal {
+            Refusal::Timeout { waited, position } => {
+                let status = self.status(shared, now);
+                Error::Timeout(Box::new(Timeout {
+                    pool,
+                    phase: self.phase(position),
+                    waited,
+                    position,
+                    oldest: self.oldest(shared, now),
+                    cause: self.is_failing().then_some(cause).flatten(),
+                    status,
+                }))
+            }
+            Refusal::QueueFull => Error::QueueFull { pool, waiting: self.core.counts().waiting },
+            Refusal::Failing { retry_after } => match self.breaker_wait(now) {
+                Some(wait) => {
+                    Error::CircuitOpen { pool, retry_after: retry_after.max(wait), cause }
+                }
+                None => Error::Unreachable { pool, retry_after, cause },
+            },
+            Refusal::Rejected => Error::Rejected { pool, cause },
+            Refusal::Closed => Error::Closed { pool },
+        }
+    }
+
+    /// Returns what the caller at a place of the queue is waiting for.
+    fn phase(&self, position: u32) -> Phase {
+        let counts = self.core.counts();
+        if self.core.is_paused() {
+            return Phase::Pause;
+        }
+        let growing = counts.total() < self.settings.max;
+        if position <= counts.opening || growing {
+            return Phase::Connect;
+        }
+        if position <= counts.opening + counts.checking + counts.resetting {
+            return Phase::Validate;
+        }
+        Phase::Queue
+    }
+
+    fn is_failing(&self) -> bool {
+        matches!(self.core.health(), Health::Failing(_))
+    }
+
+    fn oldest(&self, shared: &Shared<M>, now: Timestamp) -> Option<Holder> {
+        let oldest = shared.spots.loans().min_by_key(|loan| loan.since)?;
+        Some(Holder { site: oldest.site, age: now.since(oldest.since) })
+    }
+}

@@ -1,0 +1,103 @@
+//! The pool's clock: exact where somebody waits, coarse where nanoseconds count.
+//!
+//! Invariant: monotonic; the coarse reading is never ahead of the exact one and at most some
+//! milliseconds behind it.
+//! Left out: wall-clock time. A jump of it changes nothing.
+
+use std::time::Duration;
+
+use headpond_core::Timestamp;
+use tokio::time::Instant;
+
+/// Tells time since the pool was made.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+    #[cfg(target_os = "linux")]
+    coarse_origin: u64,
+    source: Source,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    /// The operating system's.
+    System,
+    /// Tokio's, which a test can stop and turn.
+    Tokio,
+}
+
+impl Clock {
+    pub(crate) fn system() -> Self {
+        Self::new(Source::System)
+    }
+
+    pub(crate) fn tokio() -> Self {
+        Self::new(Source::Tokio)
+    }
+
+    fn new(source: Source) -> Self {
+        Self {
+            #[cfg(target_os = "linux")]
+            coarse_origin: system_nanos(rustix::time::ClockId::Monotonic),
+            origin: Instant::now(),
+            source,
+        }
+    }
+
+    /// Returns the time, exactly.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(nanos(self.origin.elapsed()))
+    }
+
+    /// Returns the time as of the last tick of the kernel: a quarter of the price.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn coarse(&self) -> Timestamp {
+        if self.source == Source::Tokio {
+            return self.now();
+        }
+        let now = system_nanos(rustix::time::ClockId::MonotonicCoarse);
+        Timestamp::from_nanos(now.saturating_sub(self.coarse_origin))
+    }
+
+    /// Returns the time, exactly: there is no cheaper clock here.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn coarse(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Returns the moment as the timer of the runtime knows it.
+    pub(crate) fn instant(&self, at: Timestamp) -> Instant {
+        let distance = Duration::from_nanos(at.as_nanos());
+        // Beyond what an instant can hold is as good as never.
+        self.origin.checked_add(distance).unwrap_or_else(|| Instant::now() + FAR)
+    }
+}
+
+const FAR: Duration = Duration::from_secs(86_400 * 365);
+
+#[cfg(target_os = "linux")]
+fn system_nanos(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds * 1_000_000_000 + nanos
+}
+
+/// Returns a duration in nanoseconds, five centuries at most.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coarse_clock_is_never_ahead_of_the_exact_one() {
+        let clock = Clock::system();
+        for _ in 0..10_000 {
+            let coarse = clock.coarse();
+            assert!(coarse <= clock.now());
+        }
+    }
+}

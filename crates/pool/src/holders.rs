@@ -1,0 +1,114 @@
+//! Who has which connection, since when, and where it was asked for.
+//!
+//! Invariant: written by whoever has the connection, without a lock; a reader sees a loan's place
+//! and age as they were written, at worst those of the loan before.
+//! Left out: how long loans of one place usually last (`usage.rs`).
+
+use std::panic::Location;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam_utils::atomic::AtomicCell;
+use headpond_core::Timestamp;
+use tokio::task::Id;
+
+use crate::freelist::{CAPACITY, PLACES};
+
+/// One connection's loan.
+#[derive(Default)]
+pub(crate) struct Spot {
+    site: AtomicCell<Option<&'static Location<'static>>>,
+    since: AtomicU64,
+    task: AtomicCell<Option<Id>>,
+    /// Loans that did not go through the core.
+    pub(crate) quick: AtomicU64,
+    /// The start of the loan that was suspected to be a leak.
+    suspected: AtomicU64,
+    /// When a loan was measured last.
+    measured: AtomicU64,
+}
+
+/// All loans of a pool, by place.
+pub(crate) struct Spots {
+    segments: Box<[OnceLock<Box<[Spot; PLACES]>>]>,
+}
+
+/// One loan, as read.
+#[derive(Clone, Copy)]
+pub(crate) struct Loan {
+    pub(crate) place: usize,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) since: Timestamp,
+    pub(crate) task: Option<Id>,
+}
+
+impl Spots {
+    pub(crate) fn new() -> Self {
+        Self { segments: (0..CAPACITY / PLACES).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Returns a place's loan.
+    ///
+    /// # Panics
+    /// When the place is beyond what a pool can have.
+    #[inline]
+    pub(crate) fn at(&self, place: usize) -> &Spot {
+        let segment = self.segments.get(place / PLACES).expect("max is at most the capacity");
+        let spots = segment.get_or_init(|| Box::new(std::array::from_fn(|_| Spot::default())));
+        &spots[place % PLACES]
+    }
+
+    /// Returns every loan there is.
+    pub(crate) fn loans(&self) -> impl Iterator<Item = Loan> {
+        let spots = self.segments.iter().map_while(OnceLock::get).flat_map(|spots| spots.iter());
+        spots.enumerate().filter_map(|(place, spot)| {
+            let site = spot.site.load()?;
+            let since = Timestamp::from_nanos(spot.since.load(Relaxed));
+            Some(Loan { place, site, since, task: spot.task.load() })
+        })
+    }
+
+    /// Returns how many loans did not go through the core.
+    pub(crate) fn quick(&self) -> u64 {
+        let spots = self.segments.iter().map_while(OnceLock::get).flat_map(|spots| spots.iter());
+        spots.map(|spot| spot.quick.load(Relaxed)).sum()
+    }
+}
+
+impl Spot {
+    /// Notes a loan. Returns whether it is to be measured exactly: the first in each tick of the
+    /// coarse clock is.
+    #[inline]
+    pub(crate) fn lend(
+        &self,
+        now: Timestamp,
+        site: &'static Location<'static>,
+        task: Option<Id>,
+    ) -> bool {
+        let now = now.as_nanos();
+        self.since.store(now, Relaxed);
+        self.task.store(task);
+        self.site.store(Some(site));
+        let measured = self.measured.load(Relaxed);
+        if measured == now {
+            return false;
+        }
+        self.measured.store(now, Relaxed);
+        true
+    }
+
+    /// Notes that the loan is over, and returns where it was asked for.
+    #[inline]
+    pub(crate) fn end(&self) -> Option<&'static Location<'static>> {
+        let site = self.site.load();
+        self.site.store(None);
+        site
+    }
+
+    /// Notes a suspicion. Returns whether it is the first of this loan.
+    pub(crate) fn suspect(&self, since: Timestamp) -> bool {
+        // Loans begin after the pool's first nanosecond, so zero is no loan's start.
+        let since = since.as_nanos().max(1);
+        self.suspected.swap(since, Relaxed) != since
+    }
+}

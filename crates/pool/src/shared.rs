@@ -1,0 +1,497 @@
+//! What every handle of a pool shares: the free list, the lock, and what is behind it.
+//!
+//! A connection in the free list counts as lent to the core: the core is asked and told under the
+//! lock only, and the list is a shelf in front of it. While anybody waits, or the pool is paused or
+//! closed, the list is closed and everything goes through the core.
+//!
+//! Invariant: the list is open exactly while nobody waits and callers are served; it is closed, and
+//! emptied into the core, before the core is asked for a connection.
+//! Left out: waiting (`acquire.rs`), and what runs in tasks of its own (`task.rs`).
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use headpond_core::{
+    Breaker, Command, ConnId, ConnectFailure, Failure, Fate, Health, Lane, PoolCore, Refusal,
+    Timestamp, WaiterId, breaker,
+};
+use headpond_stats::Distribution;
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinHandle};
+
+use crate::clock::Clock;
+use crate::entry::Entry;
+use crate::error::{ConnectError, Error};
+use crate::freelist::{Freelist, Taken};
+use crate::holders::Spots;
+use crate::hooks::Hooks;
+use crate::manager::{CloseReason, Manager};
+use crate::settings::{Check, Settings};
+use crate::task::{Job, Work};
+use crate::usage::Usage;
+
+/// The library spreads no pool over lanes.
+pub(crate) const LANE: Lane = Lane(0);
+
+pub(crate) type Boxed<M> = Box<Entry<<M as Manager>::Connection>>;
+
+pub(crate) struct Shared<M: Manager> {
+    pub(crate) name: Arc<str>,
+    pub(crate) manager: M,
+    pub(crate) hooks: Hooks<M::Connection>,
+    pub(crate) clock: Clock,
+    pub(crate) free: Freelist<Boxed<M>>,
+    pub(crate) spots: Spots,
+    /// Changes when connections must be shown to the core before they are lent again.
+    pub(crate) epoch: AtomicU64,
+    /// `Settings::check_after` in nanoseconds.
+    check_after: AtomicU64,
+    /// Whether every connection that comes back is looked at in a task.
+    pub(crate) looks_at_returns: bool,
+    pub(crate) kept: Mutex<Kept<M>>,
+    pub(crate) usage: Mutex<Usage>,
+    /// Wakes the task that waits for the next deadline.
+    pub(crate) timer: Arc<Notify>,
+    /// Wakes those who wait for the number of connections to change.
+    pub(crate) changed: Notify,
+    me: Weak<Self>,
+}
+
+/// What is behind the lock.
+pub(crate) struct Kept<M: Manager> {
+    pub(crate) core: PoolCore,
+    pub(crate) settings: Settings,
+    /// Connections that the core decides about, by place.
+    parked: Vec<Option<Boxed<M>>>,
+    pub(crate) waiting: Slab<Waiting<M>>,
+    pub(crate) breaker: Option<Breaker>,
+    /// Leaves to connect, by place.
+    permits: Vec<Option<breaker::Permit>>,
+    pub(crate) last_error: Option<Arc<ConnectError<M::Error>>>,
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) driver: Option<JoinHandle<()>>,
+    /// When the driver will look again by itself.
+    pub(crate) due: Timestamp,
+    /// Whether the driver comes round regularly, because something is lent or lies in the free
+    /// list.
+    pub(crate) rounds: bool,
+    /// Whether the free list is closed.
+    shut: bool,
+    pub(crate) waits: Distribution,
+    pub(crate) leaks: u64,
+    pub(crate) nested: u64,
+}
+
+/// A caller in the queue.
+pub(crate) struct Waiting<M: Manager> {
+    pub(crate) waker: Option<Waker>,
+    pub(crate) outcome: Option<Outcome<M>>,
+    pub(crate) id: WaiterId,
+    pub(crate) task: Option<Id>,
+}
+
+pub(crate) enum Outcome<M: Manager> {
+    Granted(Boxed<M>),
+    Refused(Refusal),
+}
+
+impl<M: Manager> Shared<M> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        manager: M,
+        (settings, hooks): (Settings, Hooks<M::Connection>),
+        (clock, seed): (Clock, u64),
+    ) -> Arc<Self> {
+        let core = PoolCore::new(clock.now(), settings.limits(), settings.policy(), seed);
+        let breaker = settings.breaker.map(|settings| Breaker::new(settings, seed));
+        Arc::new_cyclic(|me| Self {
+            name,
+            manager,
+            clock,
+            free: Freelist::new(),
+            spots: Spots::new(),
+            epoch: AtomicU64::new(1),
+            check_after: AtomicU64::new(check_after(&settings)),
+            looks_at_returns: hooks.on_release.is_some() || settings.check_on_return != Check::Skip,
+            hooks,
+            kept: Mutex::new(Kept {
+                core,
+                settings,
+                parked: Vec::new(),
+                waiting: Slab::new(),
+                breaker,
+                permits: Vec::new(),
+                last_error: None,
+                runtime: None,
+                driver: None,
+                due: Timestamp::MAX,
+                rounds: false,
+                shut: true,
+                waits: Distribution::new(),
+                leaks: 0,
+                nested: 0,
+            }),
+            usage: Mutex::new(Usage::default()),
+            timer: Arc::new(Notify::new()),
+            changed: Notify::new(),
+            me: me.clone(),
+        })
+    }
+
+    /// Returns a handle of its own; none while the pool is being dropped.
+    pub(crate) fn me(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Takes an idle connection from the free list, if one can be lent as it is.
+    #[inline]
+    pub(crate) fn take_idle(&self, site: &'static Location<'static>) -> Option<Boxed<M>> {
+        loop {
+            let Taken::Value(place, mut entry) = self.free.take() else { return None };
+            let now = self.clock.coarse();
+            let idle = now.since(entry.touched);
+            let rested = crate::clock::nanos(idle) >= self.check_after.load(Ordering::Relaxed);
+            let current = entry.epoch == self.epoch.load(Ordering::Acquire);
+            if rested || !current || now >= entry.expires {
+                self.enter(|kept, now| kept.lay_aside(now, entry));
+                continue;
+            }
+            if !self.manager.is_usable(&mut entry.conn) {
+                self.discard(entry, CloseReason::Broken);
+                continue;
+            }
+            let spot = self.spots.at(place);
+            spot.quick.store(spot.quick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            self.lend(&mut entry, now, site);
+            return Some(entry);
+        }
+    }
+
+    /// Notes that a connection is lent.
+    #[inline]
+    pub(crate) fn lend(
+        &self,
+        entry: &mut Entry<M::Connection>,
+        now: Timestamp,
+        site: &'static Location<'static>,
+    ) {
+        entry.untold += 1;
+        entry.touched = now;
+        if self.spots.at(entry.place()).lend(now, site, tokio::task::try_id()) {
+            entry.began = Some(tokio::time::Instant::now());
+        }
+    }
+
+    /// Takes a connection back from its user.
+    #[inline]
+    pub(crate) fn give_back(&self, mut entry: Boxed<M>) {
+        let fate = if std::thread::panicking() {
+            Fate::Discard(CloseReason::Unclean)
+        } else {
+            self.manager.fate(&mut entry.conn)
+        };
+        let site = self.spots.at(entry.place()).end();
+        if let Some(began) = entry.began.take() {
+            self.usage.lock().record_loan(site, began.elapsed());
+        }
+        if fate == Fate::Reuse
+            && !self.looks_at_returns
+            && entry.untold < entry.untold_max
+            && entry.epoch == self.epoch.load(Ordering::Acquire)
+        {
+            let now = self.clock.coarse();
+            if now < entry.expires {
+                entry.touched = now;
+                match self.free.put(entry.place(), entry) {
+                    Ok(()) => return,
+                    Err(back) => entry = back,
+                }
+            }
+        }
+        let fate = match fate {
+            Fate::Reuse if self.looks_at_returns => Fate::Reset,
+            fate => fate,
+        };
+        self.enter(|kept, now| kept.release(now, entry, fate));
+    }
+
+    /// Gives up a connection that nobody should have.
+    pub(crate) fn discard(&self, entry: Boxed<M>, reason: CloseReason) {
+        self.spots.at(entry.place()).end();
+        self.enter(|kept, now| kept.release(now, entry, Fate::Discard(reason)));
+    }
+
+    /// Takes a connection that can be had at once.
+    pub(crate) fn try_take(
+        &self,
+        site: &'static Location<'static>,
+    ) -> Result<Boxed<M>, Error<M::Error>> {
+        match self.take_idle(site) {
+            Some(entry) => Ok(entry),
+            None => self.ask_at_once(site),
+        }
+    }
+
+    /// Lets a connection go out of the pool.
+    pub(crate) fn forget(&self, entry: Entry<M::Connection>) -> M::Connection {
+        self.spots.at(entry.place()).end();
+        let id = entry.id;
+        self.enter(|kept, now| kept.core.failed(now, id, Failure::Lost));
+        self.changed.notify_waiters();
+        entry.conn
+    }
+
+    /// Begins to open connections. Returns how many connects had failed before.
+    pub(crate) fn begin_warm_up(&self) -> Result<u64, Error<M::Error>> {
+        self.enter(|kept, now| {
+            kept.see_to_driver(self);
+            if kept.runtime.is_none() {
+                return Err(Error::NoRuntime { pool: Arc::clone(&self.name) });
+            }
+            let failures = kept.core.counters().open_failures;
+            kept.core.keep_min(now, true);
+            kept.core.handle_timeout(now);
+            Ok(failures)
+        })
+    }
+
+    /// Returns how the warm-up ended, if it has.
+    pub(crate) fn is_warm(&self, failures: u64) -> Option<Result<(), Error<M::Error>>> {
+        let now = self.clock.now();
+        let kept = self.kept.lock();
+        if kept.core.is_closed() {
+            return Some(Err(Error::Closed { pool: Arc::clone(&self.name) }));
+        }
+        if kept.core.counts().live() >= kept.settings.min {
+            return Some(Ok(()));
+        }
+        if kept.core.counters().open_failures == failures {
+            return None;
+        }
+        let refusal = match kept.core.health() {
+            Health::Failing(ConnectFailure::Rejected) => Refusal::Rejected,
+            _ => Refusal::Failing { retry_after: kept.settings.backoff_first },
+        };
+        Some(Err(kept.explain(self, now, refusal)))
+    }
+
+    /// Does something under the lock, and afterwards whatever it entails.
+    pub(crate) fn enter<R>(&self, verb: impl FnOnce(&mut Kept<M>, Timestamp) -> R) -> R {
+        let now = self.clock.now();
+        let mut kept = self.kept.lock();
+        let result = verb(&mut kept, now);
+        let work = kept.carry_out(self, now);
+        drop(kept);
+        work.run(self);
+        result
+    }
+
+    /// The same, with everything that lies in the free list given to the core before.
+    pub(crate) fn enter_shut<R>(&self, verb: impl FnOnce(&mut Kept<M>, Timestamp) -> R) -> R {
+        self.enter(|kept, now| {
+            kept.shut(self, now);
+            verb(kept, now)
+        })
+    }
+
+    /// Makes new settings known to the fast paths.
+    pub(crate) fn refresh(&self, settings: &Settings) {
+        self.check_after.store(check_after(settings), Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn check_after(settings: &Settings) -> u64 {
+    settings.check_after.map_or(u64::MAX, crate::clock::nanos)
+}
+
+impl<M: Manager> Kept<M> {
+    /// Closes the free list and gives what lies there to the core.
+    fn shut(&mut self, shared: &Shared<M>, now: Timestamp) {
+        if self.shut {
+            return;
+        }
+        self.shut = true;
+        let mut found = Vec::new();
+        shared.free.close(|_, entry| found.push(entry));
+        found.sort_unstable_by_key(|entry| entry.touched);
+        for entry in found {
+            self.lay_aside(now, entry);
+        }
+    }
+
+    /// Gives the core a connection that nobody has had since it was touched.
+    pub(crate) fn lay_aside(&mut self, now: Timestamp, mut entry: Boxed<M>) {
+        let (id, since) = (entry.id, entry.touched);
+        let untold = std::mem::take(&mut entry.untold);
+        self.park(entry);
+        self.core.lay_aside(now, id, LANE, since, untold);
+    }
+
+    /// Gives the core a connection that its user gave back.
+    pub(crate) fn release(&mut self, now: Timestamp, mut entry: Boxed<M>, fate: Fate) {
+        let id = entry.id;
+        let untold = std::mem::take(&mut entry.untold);
+        self.core.note_uses(id, untold.saturating_sub(1));
+        self.park(entry);
+        self.core.release(now, id, LANE, fate);
+    }
+
+    /// Gives the core a connection that was granted to somebody who is gone.
+    pub(crate) fn return_grant(&mut self, now: Timestamp, entry: Boxed<M>) {
+        let id = entry.id;
+        self.park(entry);
+        self.core.grant_undeliverable(now, id, LANE);
+    }
+
+    pub(crate) fn park(&mut self, entry: Boxed<M>) {
+        let place = entry.place();
+        if self.parked.len() <= place {
+            self.parked.resize_with(place + 1, || None);
+        }
+        self.parked[place] = Some(entry);
+    }
+
+    /// Returns how many places there have been so far.
+    pub(crate) fn places(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Takes a connection that the core decided about, with what the core knows of it.
+    pub(crate) fn unpark(&mut self, shared: &Shared<M>, id: ConnId) -> Boxed<M> {
+        let parked = self.parked.get_mut(id.index()).and_then(Option::take);
+        let mut entry = parked.expect("the core decides about connections it was given");
+        entry.epoch = shared.epoch.load(Ordering::Acquire);
+        entry.expires = self.core.expires(id).unwrap_or(Timestamp::ZERO);
+        let worn = self.core.uses(id).unwrap_or(u64::MAX);
+        let most = self.settings.uses_max.unwrap_or(u64::MAX);
+        entry.untold_max = most.saturating_sub(worn);
+        entry
+    }
+
+    /// Takes a connection into the pool that has just been opened.
+    pub(crate) fn welcome(
+        &mut self,
+        shared: &Shared<M>,
+        now: Timestamp,
+        (id, conn): (ConnId, M::Connection),
+    ) {
+        shared.free.make_room(id.index(), self.shut);
+        self.record(now, id, breaker::Outcome::Success);
+        self.last_error = None;
+        self.park(Box::new(Entry {
+            conn,
+            id,
+            epoch: 0,
+            expires: Timestamp::ZERO,
+            untold: 0,
+            untold_max: 0,
+            touched: now,
+            began: None,
+        }));
+        self.core.ready(now, id, LANE);
+    }
+
+    /// Notes that a connection could not be opened.
+    pub(crate) fn connect_failed(
+        &mut self,
+        now: Timestamp,
+        id: ConnId,
+        (failure, error): (ConnectFailure, ConnectError<M::Error>),
+    ) {
+        // A server without room is not a server that fails: the ceiling of the core is for that.
+        let outcome = match failure {
+            ConnectFailure::TooMany => breaker::Outcome::Ignored,
+            _ => breaker::Outcome::Failure,
+        };
+        self.record(now, id, outcome);
+        self.last_error = Some(Arc::new(error));
+        self.core.failed(now, id, Failure::Connect(failure));
+    }
+
+    /// Tells the breaker how a connect or a check went.
+    fn record(&mut self, now: Timestamp, id: ConnId, outcome: breaker::Outcome) {
+        let permit = self.permits.get_mut(id.index()).and_then(Option::take);
+        if let (Some(breaker), Some(permit)) = (&mut self.breaker, permit) {
+            breaker.record(now, permit, outcome);
+        }
+    }
+
+    /// Carries out what the core decided, as far as it can be done under the lock.
+    fn carry_out(&mut self, shared: &Shared<M>, now: Timestamp) -> Work<M> {
+        let mut work = Work::new();
+        while let Some(command) = self.core.poll_command() {
+            match command {
+                Command::Open { conn } => self.open(now, conn, &mut work),
+                Command::Check { conn, .. } => work.push(Job::Check(self.unpark(shared, conn))),
+                Command::Reset { conn, .. } => work.push(Job::Reset(self.unpark(shared, conn))),
+                Command::Close { conn, reason, .. } => {
+                    work.push(Job::Close(self.unpark(shared, conn), reason));
+                }
+                Command::Grant { caller, conn, waited, .. } => {
+                    self.waits.record(crate::clock::nanos(waited));
+                    let entry = self.unpark(shared, conn);
+                    self.answer(caller, Outcome::Granted(entry), &mut work);
+                }
+                Command::Refuse { caller, refusal, .. } => {
+                    self.answer(caller, Outcome::Refused(refusal), &mut work);
+                }
+            }
+        }
+        let counts = self.core.counts();
+        let serving = counts.waiting == 0 && !self.core.is_paused() && !self.core.is_closed();
+        if serving && self.shut && counts.total() > 0 {
+            self.shut = false;
+            shared.free.open();
+        }
+        let next = self.next_deadline();
+        if next < self.due || (counts.in_use > 0 && !self.rounds) {
+            self.due = self.due.min(next);
+            work.wake_driver();
+        }
+        if work.is_anything_closed() || self.core.is_closed() {
+            shared.changed.notify_waiters();
+        }
+        if work.needs_runtime() {
+            work.run_on(self.runtime.clone());
+        }
+        work
+    }
+
+    fn open(&mut self, now: Timestamp, conn: ConnId, work: &mut Work<M>) {
+        let permit = match &mut self.breaker {
+            None => None,
+            Some(breaker) => match breaker.try_pass(now) {
+                Ok(permit) => Some(permit),
+                Err(_) => {
+                    self.core.failed(now, conn, Failure::Connect(ConnectFailure::Refused));
+                    return;
+                }
+            },
+        };
+        let place = conn.index();
+        if self.permits.len() <= place {
+            self.permits.resize_with(place + 1, || None);
+        }
+        self.permits[place] = permit;
+        work.push(Job::Open(conn));
+    }
+
+    fn answer(&mut self, caller: u64, outcome: Outcome<M>, work: &mut Work<M>) {
+        let key = usize::try_from(caller).expect("it was a key of the slab");
+        let waiting = self.waiting.get_mut(key).expect("who waits is in the slab");
+        waiting.outcome = Some(outcome);
+        work.wake(waiting.waker.take());
+    }
+
+    /// Returns how long the open breaker still rejects; none while it does not.
+    pub(crate) fn breaker_wait(&self, now: Timestamp) -> Option<Duration> {
+        self.breaker.as_ref()?.rejects_for(now)
+    }
+}
