@@ -18,6 +18,8 @@ mod clock;
 mod entry;
 mod error;
 mod freelist;
+#[cfg(all(test, loom))]
+mod freelist_model;
 mod get;
 mod guard;
 mod holders;

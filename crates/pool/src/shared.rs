@@ -385,6 +385,7 @@ impl<M: Manager> Kept<M> {
         now: Timestamp,
         (id, conn): (ConnId, M::Connection),
     ) {
+        shared.spots.make_room(id.index());
         shared.free.make_room(id.index(), self.shut);
         self.record(now, id, breaker::Outcome::Success);
         self.last_error = None;
