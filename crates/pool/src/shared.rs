@@ -33,6 +33,7 @@ use crate::holders::Spots;
 use crate::hooks::Hooks;
 use crate::manager::{CloseReason, Manager};
 use crate::settings::{Check, Settings};
+use crate::sizing::Sizer;
 use crate::task::{Job, Work};
 use crate::usage::Usage;
 
@@ -86,6 +87,7 @@ pub(crate) struct Kept<M: Manager> {
     /// Whether the free list is closed.
     shut: bool,
     pub(crate) waits: Distribution,
+    pub(crate) sizer: Sizer,
     pub(crate) leaks: u64,
     pub(crate) nested: u64,
 }
@@ -115,7 +117,6 @@ impl<M: Manager> Shared<M> {
         Arc::new_cyclic(|me| Self {
             name,
             manager,
-            clock,
             free: Freelist::new(),
             spots: Spots::new(),
             epoch: AtomicU64::new(1),
@@ -137,6 +138,7 @@ impl<M: Manager> Shared<M> {
                 rounds: false,
                 shut: true,
                 waits: Distribution::new(),
+                sizer: Sizer::new(clock.now()),
                 leaks: 0,
                 nested: 0,
             }),
@@ -144,6 +146,7 @@ impl<M: Manager> Shared<M> {
             timer: Arc::new(Notify::new()),
             changed: Notify::new(),
             me: me.clone(),
+            clock,
         })
     }
 
