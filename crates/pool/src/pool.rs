@@ -103,6 +103,12 @@ impl<M: Manager> Pool<M> {
         GetOwned::new(shared, Acquiring::new(Patience::For(timeout), Location::caller()))
     }
 
+    /// The same as [`Pool::get_timeout`], for adapters: `site` is where their caller asked.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn get_at(&self, timeout: Duration, site: &'static Location<'static>) -> Get<'_, M> {
+        Get::new(&self.shared, Acquiring::new(Patience::For(timeout), site))
+    }
+
     /// Returns a connection if one is idle and needs no check, and nobody waits for it.
     ///
     /// Nothing is opened. The hook on acquire is not run.
