@@ -199,7 +199,7 @@ impl<M: Manager> Builder<M> {
 }
 
 /// Returns a number that differs from pool to pool and from run to run.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // The standard library seeds its maps from the operating system.
     RandomState::new().hash_one(0_u8)

@@ -26,6 +26,7 @@ mod house;
 mod leak;
 mod manager;
 mod pool;
+pub mod retry;
 mod settings;
 mod shared;
 mod status;
