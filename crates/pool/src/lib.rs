@@ -15,6 +15,8 @@
 mod acquire;
 mod builder;
 mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 mod entry;
 mod error;
 mod freelist;
