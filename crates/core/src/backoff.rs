@@ -1,4 +1,4 @@
-//! How long to pause after the n-th failure in a row: exponential, with full jitter.
+//! How long to pause after the n-th failure in a row: exponential, with jitter.
 //!
 //! Invariant: a pause is at least a millisecond and at most `max` (or that millisecond).
 //! Left out: counting failures and keeping the time (`connect.rs`, `breaker.rs`).
@@ -28,6 +28,14 @@ impl Backoff {
         self.first.saturating_mul(factor).min(self.max).max(FLOOR)
     }
 
+    /// Draws the pause after `failures` failures in a row from the upper half of what `draw` draws
+    /// from: longer on average, but never much longer than usual (equal jitter).
+    pub fn draw_upper(&self, failures: u32, random: &mut Random) -> Duration {
+        let ceiling = self.ceiling(failures);
+        let half = (ceiling / 2).max(FLOOR);
+        half + random.duration_up_to(ceiling.saturating_sub(half))
+    }
+
     /// Draws the pause after `failures` failures in a row.
     pub fn draw(&self, failures: u32, random: &mut Random) -> Duration {
         FLOOR + random.duration_up_to(self.ceiling(failures) - FLOOR)
@@ -55,6 +63,9 @@ mod tests {
         for failures in 1..40 {
             let pause = BACKOFF.draw(failures, &mut random);
             assert!(pause >= FLOOR && pause <= BACKOFF.ceiling(failures), "{failures}: {pause:?}");
+            let upper = BACKOFF.draw_upper(failures, &mut random);
+            let ceiling = BACKOFF.ceiling(failures);
+            assert!(upper >= ceiling / 2 && upper <= ceiling, "{failures}: {upper:?}");
         }
     }
 

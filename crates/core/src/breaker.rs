@@ -43,6 +43,12 @@ pub struct Settings {
     /// Opens when at least this share of the calls was slow.
     /// Default: 80 %, because a slow server still serves.
     pub slow_percent: u32,
+    /// Opens after so many failures in a row, whatever the window says; 0: never.
+    /// Default: 0, because a share of many calls tells more than a few in a row.
+    pub failures_in_a_row: u32,
+    /// How waits are drawn.
+    /// Default: with jitter, because many clients must not come back together.
+    pub wait: Wait,
     /// The wait before the first trial: between a millisecond and this, doubled each time.
     /// Default: 1 s, because short outages are the most frequent.
     pub open_first: Duration,
@@ -62,11 +68,43 @@ impl Default for Settings {
             failed_percent: 50,
             slow_after: Some(Duration::from_secs(1)),
             slow_percent: 80,
+            failures_in_a_row: 0,
+            wait: Wait::Jittered,
             open_first: Duration::from_secs(1),
             open_max: Duration::from_secs(30),
             trials: 3,
         }
     }
+}
+
+impl Settings {
+    /// Returns the simple form: opens after `failures` in a row, lets one trial through after
+    /// exactly `wait`, and closes if that succeeds.
+    #[must_use]
+    pub const fn simple(failures: u32, wait: Duration) -> Self {
+        Self {
+            window: Duration::from_secs(10),
+            calls_min: u32::MAX,
+            failed_percent: 100,
+            slow_after: None,
+            slow_percent: 100,
+            failures_in_a_row: failures,
+            wait: Wait::Exact,
+            open_first: wait,
+            open_max: wait,
+            trials: 1,
+        }
+    }
+}
+
+/// How waits are drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Wait {
+    /// Anything from a millisecond to the full wait.
+    #[default]
+    Jittered,
+    /// The full wait.
+    Exact,
 }
 
 /// Whether calls pass.
@@ -160,6 +198,8 @@ pub struct Breaker {
     settings: Settings,
     mode: Mode,
     phase: Phase,
+    /// Failures since the last success, while closed.
+    in_a_row: u32,
     /// Times opened without having been closed: what the wait grows with.
     openings: u32,
     /// Changes with every change of phase: permits of another era are worth nothing.
@@ -176,6 +216,7 @@ impl Breaker {
             settings,
             mode: Mode::Automatic,
             phase: Phase::Closed,
+            in_a_row: 0,
             openings: 0,
             era: 0,
             parts: [Part::default(); PARTS],
@@ -209,7 +250,9 @@ impl Breaker {
         match (&mut self.phase, outcome) {
             (Phase::Closed, Outcome::Ignored) | (Phase::Open { .. }, _) => {}
             (Phase::Closed, _) => {
-                self.note(now, outcome == Outcome::Failure, slow);
+                let failed = outcome == Outcome::Failure;
+                self.in_a_row = if failed { self.in_a_row.saturating_add(1) } else { 0 };
+                self.note(now, failed, slow);
                 if self.is_too_bad(now) {
                     self.open(now);
                 }
@@ -326,6 +369,10 @@ impl Breaker {
         let share = |some: u32, percent: u32| {
             u64::from(some) * 100 >= u64::from(calls) * u64::from(percent) && some > 0
         };
+        let in_a_row = self.settings.failures_in_a_row;
+        if in_a_row > 0 && self.in_a_row >= in_a_row {
+            return true;
+        }
         calls >= self.settings.calls_min.max(1)
             && (share(failed, self.settings.failed_percent)
                 || share(slow, self.settings.slow_percent))
@@ -334,12 +381,17 @@ impl Breaker {
     fn open(&mut self, now: Timestamp) {
         self.openings = self.openings.saturating_add(1);
         let wait = Backoff { first: self.settings.open_first, max: self.settings.open_max };
-        let until = now + wait.draw(self.openings, &mut self.random);
+        let until = now
+            + match self.settings.wait {
+                Wait::Jittered => wait.draw(self.openings, &mut self.random),
+                Wait::Exact => wait.ceiling(self.openings),
+            };
         self.turn(Phase::Open { until });
     }
 
     fn close(&mut self) {
         self.openings = 0;
+        self.in_a_row = 0;
         self.parts = [Part::default(); PARTS];
         self.turn(Phase::Closed);
     }

@@ -15,7 +15,7 @@ use core::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::command::{ConnectFailure, Refusal};
-use crate::limits::{OnFailing, Policy};
+use crate::limits::{Jitter, OnFailing, Policy};
 use crate::random::Random;
 use crate::time::Timestamp;
 
@@ -106,7 +106,7 @@ impl Connector {
         let State::Failing(trouble) = &self.state else { return None };
         match trouble.failure {
             ConnectFailure::Rejected => Some(Refusal::Rejected),
-            ConnectFailure::Refused if policy.on_failing == OnFailing::FailFast => {
+            ConnectFailure::Refused if self.refuses(policy) => {
                 Some(Refusal::Failing { retry_after: trouble.retry_after(now, policy) })
             }
             _ => None,
@@ -116,9 +116,11 @@ impl Connector {
     /// Returns whether new callers are refused, so that somebody has to probe on their behalf.
     pub(crate) fn refuses(&self, policy: &Policy) -> bool {
         let refusing = match &self.state {
-            State::Failing(trouble) => {
-                matches!(trouble.failure, ConnectFailure::Refused | ConnectFailure::Rejected)
-            }
+            State::Failing(trouble) => match trouble.failure {
+                ConnectFailure::Rejected => true,
+                ConnectFailure::Refused => trouble.failures > policy.failures_tolerated,
+                ConnectFailure::StartingUp | ConnectFailure::TooMany => false,
+            },
             _ => false,
         };
         refusing && policy.on_failing == OnFailing::FailFast
@@ -158,7 +160,7 @@ impl Connector {
         trouble.failure = failure;
         trouble.last = now;
         trouble.ceiling = live;
-        trouble.pause_until = now + backoff(policy).draw(trouble.failures, random);
+        trouble.pause_until = now + pause(policy, trouble.failures, random);
         self.state = State::Failing(trouble);
     }
 
@@ -212,12 +214,16 @@ impl Trouble {
         if live > self.ceiling {
             self.ceiling = live;
             self.failures = 1;
-            self.pause_until = now + backoff(policy).draw(1, random);
+            self.pause_until = now + pause(policy, 1, random);
         }
         self
     }
 }
 
-fn backoff(policy: &Policy) -> Backoff {
-    Backoff { first: policy.backoff_first, max: policy.backoff_max }
+fn pause(policy: &Policy, failures: u32, random: &mut Random) -> Duration {
+    let backoff = Backoff { first: policy.backoff_first, max: policy.backoff_max };
+    match policy.jitter {
+        Jitter::Full => backoff.draw(failures, random),
+        Jitter::Equal => backoff.draw_upper(failures, random),
+    }
 }

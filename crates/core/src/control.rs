@@ -129,6 +129,13 @@ impl PoolCore {
         self.close_all_idle(now, CloseReason::Drained);
     }
 
+    /// Refuses everybody who waits, because the shell knows that nothing will come for them.
+    pub fn turn_away(&mut self, now: Timestamp, refusal: Refusal) {
+        let now = self.tick(now);
+        self.refuse_all(refusal);
+        self.advance(now);
+    }
+
     /// Returns whether the pool was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {

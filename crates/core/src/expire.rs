@@ -123,7 +123,7 @@ impl PoolCore {
         let mut next = self.idle.oldest();
         while let Some(index) = next {
             next = self.idle.younger(index);
-            if self.slots.at(index).expires <= now {
+            if self.slots.at(index).expires <= now && !self.outlives(now, index) {
                 self.close_idle(now, index, CloseReason::Lifetime);
             }
         }

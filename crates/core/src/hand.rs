@@ -5,7 +5,7 @@
 //! Left out: the verbs that lead here (`pool.rs`), and time passing (`expire.rs`).
 
 use crate::command::{Acquire, CloseReason, Command, ConnectFailure, Fate, Refusal};
-use crate::limits::Policy;
+use crate::limits::{Policy, Replacement};
 use crate::pool::{Allowance, Fill, Gate, Keeping, PoolCore};
 use crate::slot::{Lane, State};
 use crate::time::{Timestamp, nanos};
@@ -14,6 +14,9 @@ use crate::waiter::{Waiter, WaiterId};
 /// How long refused callers are remembered as demand: so long after the last of them, a server
 /// that does not answer is still probed on their behalf. Later the next caller is the probe.
 const DEMAND_WINDOW: core::time::Duration = core::time::Duration::from_secs(60);
+
+/// How long a connection that is too old waits for its replacement.
+const REPLACEMENT_TIME: core::time::Duration = core::time::Duration::from_secs(10);
 
 /// The best idle connection for a caller.
 enum Pick {
@@ -40,7 +43,10 @@ impl PoolCore {
 
     /// Decides what becomes of a connection that nobody has any more.
     pub(crate) fn settle(&mut self, now: Timestamp, index: u32, fate: Fate) {
-        if let Some(reason) = self.retirement(now, index) {
+        let reason = self.retirement(now, index);
+        if reason == Some(CloseReason::Lifetime) && self.outlives(now, index) {
+            self.offer(now, index);
+        } else if let Some(reason) = reason {
             self.close_slot(now, index, reason);
         } else if fate == Fate::Reset {
             self.slots.turn(index, State::Resetting, now);
@@ -52,6 +58,38 @@ impl PoolCore {
         }
         if !self.waiters.is_empty() {
             self.advance(now);
+        }
+    }
+
+    /// Lets a connection live on until another is open in its place, if `min` needs one and there
+    /// may be one more. Returns whether it does.
+    pub(crate) fn outlives(&mut self, now: Timestamp, index: u32) -> bool {
+        let needed = self.slots.live() <= self.limits.kept();
+        let room = self.slots.total() < self.limits.regular();
+        let slot = self.slots.at(index);
+        let wanted = self.policy.replacement == Replacement::OpenFirst
+            && !slot.outliving
+            && slot.epoch == self.epoch
+            && self.keeping == Keeping::Idle
+            && (needed && room && is_due(self.connector_at(), now));
+        if wanted {
+            let slot = self.slots.at_mut(index);
+            slot.outliving = true;
+            slot.expires = now + REPLACEMENT_TIME;
+            self.open(now);
+        }
+        wanted
+    }
+
+    /// Closes connections that lived on until another was open in their place.
+    pub(crate) fn close_replaced(&mut self, now: Timestamp) {
+        if self.policy.replacement == Replacement::CloseFirst {
+            return;
+        }
+        while self.waiters.is_empty() && self.slots.live() > self.limits.kept() {
+            let old = self.idle.iter().find(|index| self.slots.at(*index).outliving);
+            let Some(old) = old else { break };
+            self.close_idle(now, old, CloseReason::Lifetime);
         }
     }
 

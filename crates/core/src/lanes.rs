@@ -86,6 +86,32 @@ impl Lanes {
         self.len += 1;
     }
 
+    /// Adds a number in front of a member.
+    ///
+    /// # Panics
+    /// When the number is in the queue already, or `next` is not.
+    pub(crate) fn insert_before(&mut self, index: u32, lane: Lane, next: u32) {
+        self.reserve(index, lane);
+        let node = &mut self.nodes[index as usize];
+        assert!(node.lane.is_none(), "a number is added only once");
+        node.lane = Some(lane);
+        attach_before(&mut self.nodes, &mut self.all, ALL, index, next);
+        // The next of the same lane stands at or behind the next of all.
+        let mut at = Some(next);
+        while let Some(member) = at {
+            if self.nodes[member as usize].lane == Some(lane) && member != index {
+                break;
+            }
+            at = self.behind(member);
+        }
+        let ends = &mut self.lanes[usize::from(lane.0)];
+        match at {
+            Some(member) => attach_before(&mut self.nodes, ends, LANE, index, member),
+            None => attach(&mut self.nodes, ends, LANE, index, End::Back),
+        }
+        self.len += 1;
+    }
+
     /// Removes a number wherever it stands.
     ///
     /// # Panics
@@ -119,6 +145,11 @@ impl Lanes {
     /// Returns the number behind a member, towards the back.
     pub(crate) fn behind(&self, index: u32) -> Option<u32> {
         some(self.nodes[index as usize].links[ALL].after)
+    }
+
+    /// Returns the number in front of a member.
+    pub(crate) fn before(&self, index: u32) -> Option<u32> {
+        some(self.nodes[index as usize].links[ALL].before)
     }
 
     /// Returns all numbers from front to back.
@@ -169,6 +200,17 @@ impl Ends {
 
 fn some(index: u32) -> Option<u32> {
     (index != NONE).then_some(index)
+}
+
+fn attach_before(nodes: &mut [Node], ends: &mut Ends, list: usize, index: u32, next: u32) {
+    let before = nodes[next as usize].links[list].before;
+    nodes[index as usize].links[list] = Link { before, after: next };
+    nodes[next as usize].links[list].before = index;
+    if before == NONE {
+        ends.front = index;
+    } else {
+        nodes[before as usize].links[list].after = index;
+    }
 }
 
 fn attach(nodes: &mut [Node], ends: &mut Ends, list: usize, index: u32, end: End) {

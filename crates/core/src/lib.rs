@@ -44,7 +44,7 @@ pub use budget::Budget;
 pub use command::{Acquire, CloseReason, Command, ConnectFailure, Failure, Fate, Refusal};
 pub use connect::Health;
 pub use counters::{Counters, Counts};
-pub use limits::{IdleOrder, Limits, OnFailing, Policy};
+pub use limits::{IdleOrder, Jitter, Limits, OnFailing, Policy, Replacement};
 pub use pool::PoolCore;
 pub use random::Random;
 pub use slot::{ConnId, Lane};

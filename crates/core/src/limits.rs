@@ -49,6 +49,26 @@ pub enum OnFailing {
     Hold,
 }
 
+/// How the pauses between attempts to reach a failing server are drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Jitter {
+    /// Anything up to the full pause: many pools spread best.
+    #[default]
+    Full,
+    /// At least half of the full pause: fewer attempts for the same time to notice a recovery.
+    Equal,
+}
+
+/// What comes first when a connection of `min` has grown too old.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Replacement {
+    /// The old one is closed, and another opened when there are too few.
+    #[default]
+    CloseFirst,
+    /// Another is opened, if there may be one more, and then the old one closed.
+    OpenFirst,
+}
+
 /// The rules by which a pool opens, keeps and closes connections. `None` turns a rule off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
@@ -82,6 +102,15 @@ pub struct Policy {
     /// The longest pause after many failed connects.
     /// Default: 10 s, because nobody wants to wait longer after a recovery.
     pub backoff_max: Duration,
+    /// How the pauses are drawn.
+    /// Default: full, because poolers of a fleet must not come back together.
+    pub jitter: Jitter,
+    /// Failures in a row that do not count as failing yet: callers go on waiting.
+    /// Default: 0, because PgBouncer refuses after the first failed login.
+    pub failures_tolerated: u32,
+    /// What comes first when a connection of `min` has grown too old.
+    /// Default: closing, because that never needs room for one more.
+    pub replacement: Replacement,
     /// What callers get while the server cannot be reached.
     /// Default: fail fast, because a queue behind a dead server only grows.
     pub on_failing: OnFailing,
@@ -104,6 +133,9 @@ impl Default for Policy {
             connects_max: 4,
             backoff_first: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
+            jitter: Jitter::Full,
+            failures_tolerated: 0,
+            replacement: Replacement::CloseFirst,
             on_failing: OnFailing::FailFast,
             local_first: Duration::from_millis(1),
         }

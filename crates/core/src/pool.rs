@@ -118,13 +118,26 @@ impl PoolCore {
         caller: u64,
         deadline: Option<Timestamp>,
     ) -> Acquire {
+        self.acquire_ahead(now, lane, caller, deadline, Duration::ZERO)
+    }
+
+    /// Asks like `acquire`, for a caller that counts as having arrived earlier by `boost`: it goes
+    /// before those who arrived up to so much earlier without one. That is a priority that ages.
+    pub fn acquire_ahead(
+        &mut self,
+        now: Timestamp,
+        lane: Lane,
+        caller: u64,
+        deadline: Option<Timestamp>,
+        boost: Duration,
+    ) -> Acquire {
         let now = self.tick(now);
         let deadline = deadline.unwrap_or(Timestamp::MAX);
         if self.fill == Fill::Dormant {
             self.fill = Fill::Wanted;
             self.arm_openings(now);
         }
-        self.enter(now, Waiter { caller, lane, since: now, deadline, again: false })
+        self.enter(now, Waiter { caller, lane, since: now, deadline, boost, again: false })
     }
 
     /// Asks again for a caller whose connection turned out to be dead before it was used.
@@ -141,7 +154,10 @@ impl PoolCore {
         let now = self.tick(now);
         let deadline = deadline.unwrap_or(Timestamp::MAX);
         self.counters.regranted += 1;
-        self.enter(now, Waiter { caller, lane, since: now, deadline, again: true })
+        self.enter(
+            now,
+            Waiter { caller, lane, since: now, deadline, boost: Duration::ZERO, again: true },
+        )
     }
 
     /// Takes a caller out of the queue. Returns `false` if it was granted or refused already:
@@ -266,6 +282,7 @@ impl PoolCore {
         }
         self.slots.at_mut(index).home = lane;
         self.settle(now, index, Fate::Reuse);
+        self.close_replaced(now);
         self.arm_idle_timeout();
         self.advance(now);
     }

@@ -78,6 +78,8 @@ pub(crate) struct Slot {
     pub(crate) luck: u32,
     /// When its lifetime is over.
     pub(crate) expires: Timestamp,
+    /// Whether it has outlived that, until its replacement is open.
+    pub(crate) outliving: bool,
 }
 
 /// All connections of a pool.
@@ -109,6 +111,7 @@ impl Slots {
         slot.home = Lane(0);
         slot.born = now;
         slot.expires = Timestamp::MAX;
+        slot.outliving = false;
         self.turn(index, State::Opening, now);
         index
     }
@@ -223,6 +226,7 @@ impl Slot {
             born: Timestamp::ZERO,
             luck: 0,
             expires: Timestamp::MAX,
+            outliving: false,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The queue of callers who wait for a connection.
 //!
 //! Invariant: order of arrival is order of service, but for waiters of a connection's own lane,
-//! who may overtake others for a bounded time; removal never reorders.
+//! who may overtake others for a bounded time, and for priorities, which count as having arrived
+//! earlier by a bounded time; removal never reorders.
 //! Left out: when a deadline is looked at (`expire.rs`) and waking anyone up (the shell does).
 
 use alloc::vec::Vec;
@@ -40,8 +41,17 @@ pub(crate) struct Waiter {
     pub(crate) since: Timestamp,
     /// The end of time when there is no deadline.
     pub(crate) deadline: Timestamp,
+    /// How much earlier it counts as having arrived than it did.
+    pub(crate) boost: Duration,
     /// It had its turn once and got a dead connection: it stands in front and is not overtaken.
     pub(crate) again: bool,
+}
+
+impl Waiter {
+    /// Returns when it counts as having arrived: the smaller is served first.
+    fn rank(&self) -> i128 {
+        i128::from(self.since.as_nanos()) - i128::from(crate::time::nanos(self.boost))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -58,23 +68,45 @@ pub(crate) struct Waiters {
     queue: Lanes,
     /// Whether deadlines are known to rise from front to back; then only the front is looked at.
     sorted: bool,
+    /// Whether everybody is known to stand in the order of arrival.
+    plain: bool,
 }
 
 impl Waiters {
     pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), free: Vec::new(), queue: Lanes::new(), sorted: true }
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            queue: Lanes::new(),
+            sorted: true,
+            plain: true,
+        }
     }
 
     /// Adds a caller: behind all others, or in front of them when it waits again.
     pub(crate) fn push(&mut self, waiter: Waiter) -> WaiterId {
-        let end = if waiter.again { End::Front } else { End::Back };
-        // The new neighbour must be on the right side for the deadlines to stay in order.
-        let in_order = match (self.at(end), end) {
-            (None, _) => true,
-            (Some(front), End::Front) => self.sorted && waiter.deadline <= front.deadline,
-            (Some(back), End::Back) => self.sorted && waiter.deadline >= back.deadline,
-        };
-        self.sorted = in_order;
+        if self.queue.is_empty() {
+            (self.sorted, self.plain) = (true, true);
+        }
+        // Behind everybody who counts as having arrived no later; those who wait again stay in
+        // front. Nearly always that is the back of the queue.
+        let (mut at, mut next) = (self.queue.at(End::Back), None);
+        if waiter.again {
+            (at, next) = (None, self.queue.at(End::Front));
+        }
+        while let Some(member) = at {
+            let before = self.waiter(member);
+            if before.again || before.rank() <= waiter.rank() {
+                break;
+            }
+            next = Some(member);
+            at = self.queue.before(member);
+        }
+        // The new neighbours must be on the right side for the deadlines to stay in order.
+        let in_front = at.is_none_or(|member| self.waiter(member).deadline <= waiter.deadline);
+        let behind = next.is_none_or(|member| waiter.deadline <= self.waiter(member).deadline);
+        self.sorted &= in_front && behind;
+        self.plain &= waiter.again || next.is_none();
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 waiters");
             self.entries.push(Entry { generation: 0, waiter: None });
@@ -82,7 +114,10 @@ impl Waiters {
             index
         });
         self.entries[index as usize].waiter = Some(waiter);
-        self.queue.push(index, waiter.lane, end);
+        match next {
+            Some(next) => self.queue.insert_before(index, waiter.lane, next),
+            None => self.queue.push(index, waiter.lane, End::Back),
+        }
         self.id(index)
     }
 
@@ -129,7 +164,7 @@ impl Waiters {
         for index in self.queue.iter() {
             let waiter = self.waiter(index);
             oldest = Some(oldest.map_or(waiter.since, |since| since.min(waiter.since)));
-            if !waiter.again {
+            if !waiter.again && self.plain {
                 break;
             }
         }
@@ -190,11 +225,7 @@ impl Waiters {
         }
         assert!(waiters().is_sorted_by_key(|waiter| !waiter.again), "who waits again is in front");
         let patient = waiters().filter(|waiter| !waiter.again);
-        assert!(patient.is_sorted_by_key(|waiter| waiter.since), "others are in order of arrival");
-    }
-
-    fn at(&self, end: End) -> Option<&Waiter> {
-        self.queue.at(end).map(|index| self.waiter(index))
+        assert!(patient.is_sorted_by_key(Waiter::rank), "others are in order of arrival");
     }
 
     fn waiter(&self, index: u32) -> &Waiter {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headpond_core::breaker::{Breaker, Mode, Outcome, Permit, Rejection, Settings, State};
+use headpond_core::breaker::{Breaker, Mode, Outcome, Permit, Rejection, Settings, State, Wait};
 use headpond_core::{Backoff, Random, Timestamp};
 use proptest::prelude::*;
 
@@ -15,6 +15,8 @@ const SETTINGS: Settings = Settings {
     open_first: Duration::from_secs(1),
     open_max: Duration::from_secs(8),
     trials: 3,
+    failures_in_a_row: 0,
+    wait: Wait::Jittered,
 };
 
 /// A breaker and a clock.
@@ -302,6 +304,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             open_first: Duration::from_millis(first),
             open_max: Duration::from_millis(max),
             trials,
+            ..Settings::default()
         },
     )
 }
@@ -350,4 +353,23 @@ proptest! {
             prop_assert_eq!(breaker.state(), state);
         }
     }
+}
+
+#[test]
+fn the_simple_form_opens_after_five_in_a_row_and_tries_once_after_exactly_its_wait() {
+    let settings = Settings::simple(5, Duration::from_secs(30));
+    let mut bench =
+        Bench { breaker: Breaker::new(settings, 3), now: Timestamp::from_nanos(1_000_000_000) };
+    (0..4).for_each(|_| bench.call(Outcome::Failure));
+    bench.call(Outcome::Success);
+    (0..4).for_each(|_| bench.call(Outcome::Failure));
+    assert_eq!(bench.breaker.state(), State::Closed, "a success in between begins anew");
+    bench.call(Outcome::Failure);
+    assert_eq!(bench.rejection().retry_after, Duration::from_secs(30));
+    assert_eq!(bench.breaker.rejects_for(bench.now), Some(Duration::from_secs(30)));
+    bench.pass(Duration::from_secs(30));
+    let trial = bench.permit();
+    bench.rejection();
+    bench.breaker.record(bench.now, trial, Outcome::Success);
+    assert_eq!(bench.breaker.state(), State::Closed);
 }

@@ -31,10 +31,25 @@ pub(crate) enum Patience {
     For(Duration),
 }
 
+/// How urgent a caller is. Each step counts as having arrived
+/// [`Settings::priority_step`](crate::Settings::priority_step) earlier, so that nobody who waits
+/// long enough is overtaken for ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Priority {
+    /// Work that may wait: reports, clean-ups.
+    Low,
+    /// Everything else.
+    #[default]
+    Normal,
+    /// Work that others wait for: health checks, payments.
+    High,
+}
+
 /// A caller on its way to a connection.
 pub(crate) struct Acquiring<M: Manager> {
     site: &'static Location<'static>,
-    patience: Patience,
+    pub(crate) patience: Patience,
+    pub(crate) priority: Priority,
     step: Step<M>,
     /// Connections that were taken and turned out to be unusable.
     refused: u32,
@@ -54,6 +69,23 @@ type Hooked<M> = BoxFuture<'static, Result<OwnedGuard<M>, BoxError>>;
 
 type Got<M> = Result<Boxed<M>, Error<<M as Manager>::Error>>;
 
+/// Whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The caller takes its place in the queue.
+    Own,
+    /// It had its turn, and was given something that could not be used.
+    Again,
+}
+
+/// What a caller asks for.
+#[derive(Clone, Copy)]
+struct Wish {
+    patience: Patience,
+    priority: Priority,
+    turn: Turn,
+}
+
 /// What the core said.
 enum Asked<M: Manager> {
     Granted(Boxed<M>),
@@ -63,7 +95,8 @@ enum Asked<M: Manager> {
 
 impl<M: Manager> Acquiring<M> {
     pub(crate) const fn new(patience: Patience, site: &'static Location<'static>) -> Self {
-        Self { site, patience, step: Step::Start, refused: 0 }
+        let priority = Priority::Normal;
+        Self { site, patience, priority, step: Step::Start, refused: 0 }
     }
 
     #[inline]
@@ -79,7 +112,7 @@ impl<M: Manager> Acquiring<M> {
     fn poll_slowly(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Poll<Got<M>> {
         loop {
             match &mut self.step {
-                Step::Start => match shared.ask(self.site, self.patience, false, cx.waker()) {
+                Step::Start => match shared.ask(self.site, self.wish(Turn::Own), cx.waker()) {
                     Asked::Granted(entry) => return self.offer(shared, cx, entry),
                     Asked::Queued(key) => self.step = Step::Queued(key),
                     Asked::Refused(error) => {
@@ -145,7 +178,7 @@ impl<M: Manager> Acquiring<M> {
         if self.refused > shared.kept.lock().settings.max {
             return Some(Error::Refused { pool: Arc::clone(&shared.name), cause });
         }
-        match shared.ask(self.site, self.patience, true, cx.waker()) {
+        match shared.ask(self.site, self.wish(Turn::Again), cx.waker()) {
             Asked::Granted(entry) => {
                 // The hook looks at this one when it is polled next, which is at once.
                 self.step = Step::Hooked(hooked(shared, entry));
@@ -157,6 +190,10 @@ impl<M: Manager> Acquiring<M> {
             }
             Asked::Refused(error) => Some(error),
         }
+    }
+
+    const fn wish(&self, turn: Turn) -> Wish {
+        Wish { patience: self.patience, priority: self.priority, turn }
     }
 
     /// Leaves the queue.
@@ -186,13 +223,7 @@ fn hooked<M: Manager>(shared: &Shared<M>, entry: Boxed<M>) -> Hooked<M> {
 
 impl<M: Manager> Shared<M> {
     /// Asks the core for a connection.
-    fn ask(
-        &self,
-        site: &'static Location<'static>,
-        patience: Patience,
-        again: bool,
-        waker: &Waker,
-    ) -> Asked<M> {
+    fn ask(&self, site: &'static Location<'static>, mut wish: Wish, waker: &Waker) -> Asked<M> {
         let task = tokio::task::try_id();
         let nested = task.and_then(|task| self.spots.loans().find(|loan| loan.task == Some(task)));
         loop {
@@ -202,13 +233,13 @@ impl<M: Manager> Shared<M> {
                     return Asked::Refused(Error::NoRuntime { pool: Arc::clone(&self.name) });
                 }
                 if let Some(loan) = nested
-                    && patience != Patience::None
+                    && wish.patience != Patience::None
                     && kept.would_wait()
                     && let Some(error) = kept.judge_nested(self, task, loan.site)
                 {
                     return Asked::Refused(error);
                 }
-                kept.ask(self, now, (patience, again), (task, waker))
+                kept.ask(self, now, wish, (task, waker))
             });
             match asked {
                 Asked::Granted(mut entry) => {
@@ -217,6 +248,7 @@ impl<M: Manager> Shared<M> {
                         return Asked::Granted(entry);
                     }
                     self.discard(entry, CloseReason::Broken);
+                    wish.turn = Turn::Again;
                 }
                 other => return other,
             }
@@ -228,7 +260,9 @@ impl<M: Manager> Shared<M> {
         &self,
         site: &'static Location<'static>,
     ) -> Result<Boxed<M>, Error<M::Error>> {
-        match self.ask(site, Patience::None, false, Waker::noop()) {
+        let (patience, priority) = (Patience::None, Priority::Normal);
+        let wish = Wish { patience, priority, turn: Turn::Own };
+        match self.ask(site, wish, Waker::noop()) {
             Asked::Granted(entry) => Ok(entry),
             Asked::Refused(error) => Err(error),
             Asked::Queued(_) => unreachable!("a caller without patience is not queued"),
@@ -276,31 +310,34 @@ impl<M: Manager> Kept<M> {
         &mut self,
         shared: &Shared<M>,
         now: Timestamp,
-        (patience, again): (Patience, bool),
+        wish: Wish,
         (task, waker): (Option<Id>, &Waker),
     ) -> Asked<M> {
-        let wait = match patience {
+        let wait = match wish.patience {
             Patience::Usual => self.settings.acquire_timeout,
             Patience::None => Some(Duration::ZERO),
             Patience::For(time) => Some(time),
         };
-        if !again
+        if wish.turn == Turn::Own
             && self.core.counts().live() == 0
             && let Some(retry_after) = self.breaker_wait(now)
         {
             let (pool, cause) = (Arc::clone(&shared.name), self.last_error.clone());
             return Asked::Refused(Error::CircuitOpen { pool, retry_after, cause });
         }
+        self.lift_postponement(now);
         let deadline = wait.map(|wait| now + wait);
         // The place in the slab is taken first: its key is what the core calls the caller by.
         let id = WaiterId::from_bits(u64::MAX);
         let waiting = Waiting { waker: Some(waker.clone()), outcome: None, id, task };
         let key = self.waiting.insert(waiting);
         let caller = key as u64;
-        let acquire = if again {
-            self.core.regrant(now, LANE, caller, deadline)
-        } else {
-            self.core.acquire(now, LANE, caller, deadline)
+        let acquire = match wish.turn {
+            Turn::Again => self.core.regrant(now, LANE, caller, deadline),
+            Turn::Own => {
+                let boost = self.settings.priority_step * wish.priority as u32;
+                self.core.acquire_ahead(now, LANE, caller, deadline, boost)
+            }
         };
         match acquire {
             Acquire::Granted { conn, .. } => {
@@ -314,7 +351,7 @@ impl<M: Manager> Kept<M> {
             }
             Acquire::Refused(refusal) => {
                 self.waiting.remove(key);
-                Asked::Refused(match (refusal, patience) {
+                Asked::Refused(match (refusal, wish.patience) {
                     (Refusal::Timeout { .. }, Patience::None) => {
                         Error::Busy { pool: Arc::clone(&shared.name) }
                     }

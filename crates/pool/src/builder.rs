@@ -85,6 +85,12 @@ impl<M: Manager> Builder<M> {
         leak_after: Option<Duration>,
         /// Sets [`Settings::nested`].
         nested: Nested,
+        /// Sets [`Settings::on_failing`].
+        on_failing: headpond_core::OnFailing,
+        /// Sets [`Settings::failures_tolerated`].
+        failures_tolerated: u32,
+        /// Sets [`Settings::priority_step`].
+        priority_step: Duration,
         /// Sets [`Settings::breaker`].
         breaker: Option<headpond_core::breaker::Settings>,
     }

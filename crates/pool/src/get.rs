@@ -7,8 +7,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use crate::acquire::Acquiring;
+use crate::acquire::{Acquiring, Patience, Priority};
 use crate::error::Error;
 use crate::guard::{Guard, OwnedGuard};
 use crate::manager::Manager;
@@ -46,6 +47,30 @@ impl<M: Manager> GetOwned<M> {
         Self { shared, acquiring }
     }
 }
+
+macro_rules! wishes {
+    ($name:ty, [$($life:tt)*]) => {
+        impl<$($life)* M: Manager> $name {
+            /// Waits so long at most, instead of [`Settings::acquire_timeout`](crate::Settings).
+            #[must_use = "futures do nothing unless they are awaited"]
+            pub const fn timeout(mut self, timeout: Duration) -> Self {
+                self.acquiring.patience = Patience::For(timeout);
+                self
+            }
+
+            /// Is served before less urgent callers who arrived not much earlier.
+            /// Default: [`Priority::Normal`], because urgency is the exception.
+            #[must_use = "futures do nothing unless they are awaited"]
+            pub const fn priority(mut self, priority: Priority) -> Self {
+                self.acquiring.priority = priority;
+                self
+            }
+        }
+    };
+}
+
+wishes!(Get<'pool, M>, ['pool,]);
+wishes!(GetOwned<M>, []);
 
 // Nothing inside refers to itself: what has to stay in its place is boxed.
 impl<M: Manager> Unpin for Get<'_, M> {}

@@ -23,6 +23,7 @@ impl<M: Manager> Shared<M> {
             let pause = pause(&kept.settings);
             kept.shelve_unused(self, now, pause);
             kept.keep_alive(now);
+            kept.lift_postponement(now);
             kept.core.handle_timeout(now);
             let suspects = kept.suspects(self, now);
             // What is lent or in the free list is in use as far as the core knows.
@@ -74,6 +75,7 @@ impl<M: Manager> Kept<M> {
     /// Returns when something is due whatever else happens.
     pub(crate) fn next_deadline(&self) -> Timestamp {
         let deadline = self.core.poll_timeout().unwrap_or(Timestamp::MAX);
+        let deadline = deadline.min(self.postponed_until.unwrap_or(Timestamp::MAX));
         let silent = self.core.oldest_idle_since().zip(self.settings.keep_alive);
         silent.map_or(deadline, |(since, keep_alive)| deadline.min(since + keep_alive))
     }

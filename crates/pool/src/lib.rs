@@ -37,6 +37,7 @@ mod task;
 pub mod testing;
 mod usage;
 
+pub use acquire::Priority;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
 pub use get::{Get, GetOwned};

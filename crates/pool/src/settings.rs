@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use headpond_core::{IdleOrder, Limits, OnFailing, Policy, breaker};
+use headpond_core::{IdleOrder, Jitter, Limits, OnFailing, Policy, Replacement, breaker};
 
 use crate::freelist::CAPACITY;
 
@@ -65,11 +65,15 @@ pub struct Settings {
     /// Default: 50 ms, because a restarted server is often back within a second.
     pub backoff_first: Duration,
     /// The longest pause after many failed connects.
-    /// Default: 1 s, because nobody wants to wait longer after a recovery.
+    /// Default: 250 ms, because nobody wants to wait longer after a recovery, and one connect at
+    /// a time in each quarter second hurts no server.
     pub backoff_max: Duration,
-    /// What callers get while the server cannot be reached and no connection is left.
-    /// Default: they wait until their deadline, because a restart is shorter than that; the
-    /// breaker decides when waiting is pointless.
+    /// Failed connects in a row that callers are not told of: they go on waiting.
+    /// Default: 4, because a restarted server refuses a few.
+    pub failures_tolerated: u32,
+    /// What callers get when more connects failed and no connection is left.
+    /// Default: an error at once, because a queue behind a dead server only grows; one connect at
+    /// a time goes on being tried for them.
     pub on_failing: OnFailing,
     /// Callers who may wait without a connection being on its way to one of them.
     /// Default: no bound, because deadlines bound the queue already.
@@ -77,9 +81,9 @@ pub struct Settings {
     /// Which idle connection is lent first by the pool's own list.
     /// Default: the one used last, because then a pool that is too large can shrink.
     pub order: IdleOrder,
-    /// When connects stop being tried, and how they begin again.
-    /// Default: opens at half of at least 5 connects in 10 s failed, because one failure is no
-    /// pattern.
+    /// When connects stop being tried at all, and how they begin again.
+    /// Default: none, because one prober with a short pause finds a recovery sooner, and callers
+    /// are told at once all the same.
     pub breaker: Option<breaker::Settings>,
     /// How long a loan may last before it is suspected to be a leak: the greater of this and ten
     /// times the 99th percentile of its call site.
@@ -88,6 +92,10 @@ pub struct Settings {
     /// What happens when a task that has a connection asks for another and must wait.
     /// Default: warn, because it is a mistake only if many tasks do it at once.
     pub nested: Nested,
+    /// How much earlier than it did a caller counts as having arrived for each step of its
+    /// [`Priority`](crate::Priority).
+    /// Default: 1 s, because whoever has waited so long is as urgent as the next class.
+    pub priority_step: Duration,
 }
 
 /// Whether something is checked.
@@ -164,13 +172,15 @@ impl Default for Settings {
             uses_max: None,
             connects_max: 4,
             backoff_first: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(1),
-            on_failing: OnFailing::Hold,
+            backoff_max: Duration::from_millis(250),
+            failures_tolerated: 4,
+            on_failing: OnFailing::FailFast,
             queue_max: None,
             order: IdleOrder::Lifo,
-            breaker: Some(breaker::Settings::default()),
+            breaker: None,
             leak_after: Some(Duration::from_secs(60)),
             nested: Nested::Warn,
+            priority_step: Duration::from_secs(1),
         }
     }
 }
@@ -231,6 +241,9 @@ impl Settings {
             connects_max: self.connects_max,
             backoff_first: self.backoff_first,
             backoff_max: self.backoff_max,
+            jitter: Jitter::Equal,
+            failures_tolerated: self.failures_tolerated,
+            replacement: Replacement::OpenFirst,
             on_failing: self.on_failing,
             local_first: Duration::ZERO,
         }

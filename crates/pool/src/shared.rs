@@ -73,6 +73,8 @@ pub(crate) struct Kept<M: Manager> {
     pub(crate) breaker: Option<Breaker>,
     /// Leaves to connect, by place.
     permits: Vec<Option<breaker::Permit>>,
+    /// Until when the open breaker lets nothing be opened, if something was to be.
+    pub(crate) postponed_until: Option<Timestamp>,
     pub(crate) last_error: Option<Arc<ConnectError<M::Error>>>,
     pub(crate) runtime: Option<Handle>,
     pub(crate) driver: Option<JoinHandle<()>>,
@@ -127,6 +129,7 @@ impl<M: Manager> Shared<M> {
                 waiting: Slab::new(),
                 breaker,
                 permits: Vec::new(),
+                postponed_until: None,
                 last_error: None,
                 runtime: None,
                 driver: None,
@@ -413,6 +416,12 @@ impl<M: Manager> Kept<M> {
         self.record(now, id, outcome);
         self.last_error = Some(Arc::new(error));
         self.core.failed(now, id, Failure::Connect(failure));
+        // With the breaker open nothing will come for those who wait.
+        if self.core.counts().live() == 0
+            && let Some(retry_after) = self.breaker_wait(now)
+        {
+            self.core.turn_away(now, Refusal::Failing { retry_after });
+        }
     }
 
     /// Tells the breaker how a connect or a check went.
@@ -469,8 +478,9 @@ impl<M: Manager> Kept<M> {
             None => None,
             Some(breaker) => match breaker.try_pass(now) {
                 Ok(permit) => Some(permit),
-                Err(_) => {
-                    self.core.failed(now, conn, Failure::Connect(ConnectFailure::Refused));
+                Err(rejection) => {
+                    self.core.postpone(now, conn);
+                    self.postponed_until = Some(now + rejection.retry_after);
                     return;
                 }
             },
@@ -481,6 +491,14 @@ impl<M: Manager> Kept<M> {
         }
         self.permits[place] = permit;
         work.push(Job::Open(conn));
+    }
+
+    /// Lets connections be opened again once the breaker may let a trial pass.
+    pub(crate) fn lift_postponement(&mut self, now: Timestamp) {
+        if self.postponed_until.is_some_and(|until| until <= now) {
+            self.postponed_until = None;
+            self.core.budget_available(now);
+        }
     }
 
     fn answer(&mut self, caller: u64, outcome: Outcome<M>, work: &mut Work<M>) {

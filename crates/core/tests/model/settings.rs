@@ -82,6 +82,7 @@ pub fn settings() -> impl Strategy<Value = (Limits, Policy)> {
                 backoff_max: max,
                 on_failing,
                 local_first: local,
+                ..Policy::default()
             };
             (limits, policy)
         },

@@ -1,7 +1,7 @@
 //! What callers are told.
 
 use headpond::testing::Connect;
-use headpond::{ConnectFailure, Error, Nested, Phase};
+use headpond::{ConnectFailure, Error, Nested, OnFailing, Phase};
 
 use super::bench::{ms, pool, pool_with, s, settle};
 
@@ -23,8 +23,10 @@ async fn a_timeout_says_what_it_waited_for_and_who_has_the_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_behind_a_connect_says_so_and_gives_the_cause() {
-    let (pool, manager) =
-        pool_with(1, |builder| builder.acquire_timeout(Some(ms(400))).connect_timeout(ms(100)));
+    let (pool, manager) = pool_with(1, |builder| {
+        let builder = builder.on_failing(OnFailing::Hold);
+        builder.acquire_timeout(Some(ms(400))).connect_timeout(ms(100))
+    });
     manager.script(|script| script.connect = Connect::Hangs);
     let error = pool.get().await.unwrap_err();
     let Error::Timeout(timeout) = &error else { panic!("{error}") };
@@ -47,26 +49,40 @@ async fn a_rejected_login_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_says_when_to_come_again() {
-    let (pool, manager) = pool_with(2, |builder| builder.acquire_timeout(Some(s(10))));
+    let breaker = headpond::breaker::Settings::simple(5, s(30));
+    let (pool, manager) = pool_with(2, |builder| builder.breaker(Some(breaker)));
     manager.script(|script| script.connect = Connect::Fails(ConnectFailure::Refused));
-    let mut open = None;
-    for _ in 0..20 {
-        match pool.get_timeout(ms(900)).await.unwrap_err() {
-            Error::CircuitOpen { retry_after, cause, .. } => {
-                open = Some((retry_after, cause));
-                break;
-            }
-            Error::Timeout(_) => {}
-            other => panic!("{other}"),
-        }
-    }
-    let (retry_after, cause) = open.expect("it opened");
-    assert!(!retry_after.is_zero());
+    let error = pool.get().await.unwrap_err();
+    let Error::CircuitOpen { retry_after, cause, .. } = error else { panic!("{error}") };
+    assert_eq!(retry_after, s(30));
     assert!(cause.is_some());
-    // The server is back: after the wait the next caller is served.
+    let connects = manager.connects();
+    assert_eq!(connects, 5, "it waited through five failures and was told at once then");
+    // The server is back, but until the wait is over nobody tries.
     manager.script(|script| script.connect = Connect::Succeeds);
-    tokio::time::sleep(s(31)).await;
+    tokio::time::sleep(s(29)).await;
+    assert!(matches!(pool.get().await, Err(Error::CircuitOpen { .. })));
+    assert_eq!(manager.connects(), connects);
+    tokio::time::sleep(s(1)).await;
     drop(pool.get().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_away_is_told_at_once_and_probed_all_the_while() {
+    let (pool, manager) = pool(4);
+    manager.script(|script| script.connect = Connect::Fails(ConnectFailure::Refused));
+    let began = tokio::time::Instant::now();
+    let error = pool.get().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { cause: Some(_), .. }), "{error}");
+    assert!(began.elapsed() < s(1));
+    tokio::time::sleep(s(2) - began.elapsed()).await;
+    assert!((8..=20).contains(&manager.connects()), "{} connects", manager.connects());
+    manager.script(|script| script.connect = Connect::Succeeds);
+    let healed = tokio::time::Instant::now();
+    while pool.get().await.is_err() {
+        tokio::time::sleep(ms(10)).await;
+    }
+    assert!(healed.elapsed() <= ms(260), "{:?}", healed.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,6 +86,22 @@ async fn an_old_connection_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replacement_is_open_before_the_old_connection_closes() {
+    let (pool, manager) = pool_with(4, |builder| {
+        builder.min(2).lifetime(Some(s(60))).keep_alive(None).check_after(None)
+    });
+    manager.script(|script| script.connect_delay = ms(300));
+    pool.warm_up(s(5)).await.unwrap();
+    for _ in 0..3000 {
+        tokio::time::sleep(ms(100)).await;
+        assert!(manager.live() >= 2, "there are always as many as are kept");
+    }
+    assert!(manager.connects() >= 8, "they were replaced: {}", manager.connects());
+    assert!(manager.live_max() <= 4);
+    pool.check_invariants();
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_down_to_the_minimum_and_kept_alive() {
     let (pool, manager) = pool_with(8, |builder| {
         builder.min(2).idle_timeout(Some(s(30))).keep_alive(Some(s(10))).connects_max(8)

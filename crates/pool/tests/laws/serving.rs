@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headpond::Error;
+use headpond::{Error, Priority};
 use parking_lot::Mutex;
 
 use super::bench::{ms, pool, pool_with, s, settle};
@@ -142,6 +142,41 @@ async fn a_burst_on_a_cold_pool_opens_as_many_as_there_may_be() {
         task.await.unwrap();
     }
     assert_eq!(manager.connects(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_urgent_go_first_but_nobody_is_overtaken_for_ever() {
+    let (pool, _) = pool_with(1, |builder| builder.priority_step(s(1)));
+    let held = pool.get().await.unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let ask = |name: &'static str, priority| {
+        let (pool, order) = (pool.clone(), Arc::clone(&order));
+        tokio::spawn(async move {
+            let connection = pool.get().priority(priority).await.unwrap();
+            order.lock().push(name);
+            drop(connection);
+        })
+    };
+    let mut tasks = Vec::new();
+    for (name, priority, pause) in [
+        ("patient", Priority::Low, 1500),
+        ("low", Priority::Low, 0),
+        ("first", Priority::Normal, 0),
+        ("second", Priority::Normal, 0),
+        ("urgent", Priority::High, 0),
+        ("late", Priority::Normal, 0),
+    ] {
+        tasks.push(ask(name, priority));
+        settle().await;
+        tokio::time::sleep(ms(pause)).await;
+    }
+    pool.check_invariants();
+    drop(held);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // "patient" came 1.5 s before the rest: more than one step, less than the two of "urgent".
+    assert_eq!(*order.lock(), ["urgent", "patient", "first", "second", "late", "low"]);
 }
 
 /// Polls once; the value if it is there.

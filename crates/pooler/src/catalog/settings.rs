@@ -106,6 +106,7 @@ fn policy(view: &View, spec: &config::Database, checks: bool, lanes: usize) -> P
             config::OnFailing::Hold => OnFailing::Hold,
         },
         local_first: if lanes > 1 { config.headpond.local_first } else { Duration::ZERO },
+        ..Policy::default()
     }
 }
 
