@@ -13,12 +13,14 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
+mod budget;
 mod builder;
 mod clock;
 #[cfg(feature = "config")]
 pub mod config;
 mod entry;
 mod error;
+mod events;
 mod freelist;
 mod get;
 mod guard;
@@ -38,8 +40,10 @@ pub mod testing;
 mod usage;
 
 pub use acquire::Priority;
+pub use budget::Budget;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
+pub use events::{Errors, Event, EventKind, Listener};
 pub use get::{Get, GetOwned};
 pub use guard::{Guard, OwnedGuard};
 pub use headpond_core::{IdleOrder, OnFailing, breaker};

@@ -178,10 +178,10 @@ fn every_option_of_a_url_sets_what_its_row_says() {
 
 #[test]
 fn a_key_of_the_pool_may_stand_in_the_url() {
-    let url = "postgres://h/d?pool_acquire_timeout=2s&pool_breaker_enabled=false&pool_order=fifo";
+    let url = "postgres://h/d?pool_acquire_timeout=2s&pool_breaker_enabled=true&pool_order=fifo";
     let config = load(&[("DATABASE_URL", url)]);
     assert_eq!(config.databases["main"].pool.acquire_timeout, Some(Duration::from_secs(2)));
-    assert_eq!(config.databases["main"].pool.breaker, None);
+    assert!(config.databases["main"].pool.breaker.is_some());
     assert_eq!(shown(&config, "main", "pool.order"), "fifo");
 }
 

@@ -256,6 +256,13 @@ fn database(
     }
     layers.apply_all(&mut config, heard, after);
     layers.settle(&mut config);
+    let key = |key: &&str| key.starts_with("pool.breaker.");
+    if !config.breaks
+        && let Some((_, place)) = config.origins.iter().find(|(name, _)| key(name))
+    {
+        let why = "the breaker is not enabled: pool.breaker.enabled is false";
+        heard.notes.push(Note { place: place.clone(), why });
+    }
     if let Err(error) = config.pool.check() {
         let problem = Problem::Settings { database: name.to_owned(), error };
         heard.error(config.origin("pool.max"), problem, None);
@@ -321,6 +328,7 @@ impl Layers {
             // Whoever lowered the maximum knew less of the minimum than of what is possible.
             config.pool.min = config.pool.min.min(config.pool.max);
         }
+        config.pool.breaker = config.breaks.then_some(config.breaker);
         if let Some(jitter) = config.jitter.take() {
             config.pool.lifetime_jitter = jitter_share(jitter, config.pool.lifetime);
         }

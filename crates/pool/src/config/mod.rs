@@ -62,6 +62,8 @@ pub use table::{DATABASE, GENERAL, Key};
 pub use variables::{Part, To, VARIABLES, Variable, Whose};
 pub use vars::Vars;
 
+use headpond_core::breaker;
+
 use crate::settings::Settings;
 
 /// The variable that names the file.
@@ -110,6 +112,9 @@ pub struct DatabaseConfig {
     /// Prepared statements kept for each connection. `None` leaves it to the adapter; 0 uses none,
     /// for poolers between us and the server that lose them.
     pub statement_cache: Option<u32>,
+    /// The breaker's settings, whether there is one or not.
+    breaker: breaker::Settings,
+    breaks: bool,
     /// `pool.lifetime_jitter` where it was given as a time.
     jitter: Option<Duration>,
     origins: BTreeMap<&'static str, Origin>,
@@ -186,6 +191,8 @@ impl DatabaseConfig {
             pool: Settings::default(),
             session: Session::default(),
             statement_cache: None,
+            breaker: breaker::Settings::default(),
+            breaks: false,
             jitter: None,
             origins: BTreeMap::new(),
         };

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use headpond_core::{IdleOrder, OnFailing, breaker};
+use headpond_core::{IdleOrder, OnFailing};
 
 use super::duration::{Bare, parse, parse_optional, show, show_optional};
 use super::error::Invalid;
@@ -74,15 +74,6 @@ const FAILING: [(&str, OnFailing); 2] =
     [("hold", OnFailing::Hold), ("fail_fast", OnFailing::FailFast)];
 const ORDERS: [(&str, IdleOrder); 2] = [("lifo", IdleOrder::Lifo), ("fifo", IdleOrder::Fifo)];
 
-/// The breaker's settings, switched on if it was off.
-fn breaker(config: &mut DatabaseConfig) -> &mut breaker::Settings {
-    config.pool.breaker.get_or_insert_with(breaker::Settings::default)
-}
-
-fn show_breaker(config: &DatabaseConfig, show: impl Fn(&breaker::Settings) -> String) -> String {
-    config.pool.breaker.as_ref().map_or_else(|| "off".to_owned(), show)
-}
-
 macro_rules! keys {
     ($($name:literal, $takes:expr, |$c:ident, $t:ident, $b:ident| $set:expr, |$s:ident| $show:expr,
        $because:literal;)*) => {
@@ -142,10 +133,12 @@ pub static DATABASE: &[Key<DatabaseConfig>] = keys! {
         |c| show(c.pool.backoff_first), "a restarted server is often back within a second";
     "pool.backoff_max", TIME, |c, t, b| c.pool.backoff_max = parse(t, b)?,
         |c| show(c.pool.backoff_max), "nobody wants to wait longer after a recovery";
+    "pool.failures_tolerated", COUNT, |c, t, b| c.pool.failures_tolerated = number(t)?,
+        |c| c.pool.failures_tolerated.to_string(), "a restarted server refuses a few";
     "pool.on_failing", "hold or fail_fast",
         |c, t, b| c.pool.on_failing = word(t, &FAILING, "hold, fail_fast")?,
         |c| word_of(&c.pool.on_failing, &FAILING),
-        "a restart is shorter than most deadlines";
+        "a queue behind a dead server only grows";
     "pool.queue_max", "a whole number, or off", |c, t, b| c.pool.queue_max = number_or_off(t)?,
         |c| or_off(c.pool.queue_max), "deadlines bound the queue already";
     "pool.order", "lifo or fifo", |c, t, b| c.pool.order = word(t, &ORDERS, "lifo, fifo")?,
@@ -156,26 +149,26 @@ pub static DATABASE: &[Key<DatabaseConfig>] = keys! {
         |c, t, b| c.pool.nested = word(t, &NESTED, "allow, warn, refuse")?,
         |c| word_of(&c.pool.nested, &NESTED),
         "it is a mistake only if many tasks do it at once";
-    "pool.breaker.enabled", FLAG,
-        |c, t, b| if flag(t)? { breaker(c); } else { c.pool.breaker = None },
-        |c| c.pool.breaker.is_some().to_string(),
-        "a server that keeps failing is helped by fewer connects";
-    "pool.breaker.window", TIME, |c, t, b| breaker(c).window = parse(t, b)?,
-        |c| show_breaker(c, |b| show(b.window)), "pools make few connects";
-    "pool.breaker.calls_min", COUNT, |c, t, b| breaker(c).calls_min = number(t)?,
-        |c| show_breaker(c, |b| b.calls_min.to_string()), "one failure is no pattern";
-    "pool.breaker.failed_percent", COUNT, |c, t, b| breaker(c).failed_percent = number(t)?,
-        |c| show_breaker(c, |b| b.failed_percent.to_string()), "resilience4j's is";
-    "pool.breaker.slow_after", TIME_OR_OFF, |c, t, b| breaker(c).slow_after = parse_optional(t, b)?,
-        |c| show_breaker(c, |b| show_optional(b.slow_after)), "a healthy login takes milliseconds";
-    "pool.breaker.slow_percent", COUNT, |c, t, b| breaker(c).slow_percent = number(t)?,
-        |c| show_breaker(c, |b| b.slow_percent.to_string()), "a slow server still serves";
-    "pool.breaker.open_first", TIME, |c, t, b| breaker(c).open_first = parse(t, b)?,
-        |c| show_breaker(c, |b| show(b.open_first)), "short outages are the most frequent";
-    "pool.breaker.open_max", TIME, |c, t, b| breaker(c).open_max = parse(t, b)?,
-        |c| show_breaker(c, |b| show(b.open_max)), "nobody wants to wait longer after a recovery";
-    "pool.breaker.trials", COUNT, |c, t, b| breaker(c).trials = number(t)?,
-        |c| show_breaker(c, |b| b.trials.to_string()), "one success may be luck";
+    "pool.priority_step", TIME, |c, t, b| c.pool.priority_step = parse(t, b)?,
+        |c| show(c.pool.priority_step), "whoever has waited so long is as urgent as the next class";
+    "pool.breaker.enabled", FLAG, |c, t, b| c.breaks = flag(t)?, |c| c.breaks.to_string(),
+        "one prober with a short pause finds a recovery sooner, and callers are told at once anyway";
+    "pool.breaker.window", TIME, |c, t, b| c.breaker.window = parse(t, b)?,
+        |c| show(c.breaker.window), "pools make few connects";
+    "pool.breaker.calls_min", COUNT, |c, t, b| c.breaker.calls_min = number(t)?,
+        |c| c.breaker.calls_min.to_string(), "one failure is no pattern";
+    "pool.breaker.failed_percent", COUNT, |c, t, b| c.breaker.failed_percent = number(t)?,
+        |c| c.breaker.failed_percent.to_string(), "resilience4j's is";
+    "pool.breaker.slow_after", TIME_OR_OFF, |c, t, b| c.breaker.slow_after = parse_optional(t, b)?,
+        |c| show_optional(c.breaker.slow_after), "a healthy login takes milliseconds";
+    "pool.breaker.slow_percent", COUNT, |c, t, b| c.breaker.slow_percent = number(t)?,
+        |c| c.breaker.slow_percent.to_string(), "a slow server still serves";
+    "pool.breaker.open_first", TIME, |c, t, b| c.breaker.open_first = parse(t, b)?,
+        |c| show(c.breaker.open_first), "short outages are the most frequent";
+    "pool.breaker.open_max", TIME, |c, t, b| c.breaker.open_max = parse(t, b)?,
+        |c| show(c.breaker.open_max), "nobody wants to wait longer after a recovery";
+    "pool.breaker.trials", COUNT, |c, t, b| c.breaker.trials = number(t)?,
+        |c| c.breaker.trials.to_string(), "one success may be luck";
     "session.statement_timeout", TIME_OR_OFF,
         |c, t, b| c.session.statement_timeout = parse_optional(t, b)?,
         |c| show_optional(c.session.statement_timeout),
