@@ -30,6 +30,8 @@ mod house;
 mod leak;
 mod manager;
 mod pool;
+#[cfg(feature = "config")]
+pub mod registry;
 pub mod retry;
 mod settings;
 mod shared;
