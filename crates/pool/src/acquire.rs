@@ -300,7 +300,7 @@ impl<M: Manager> Shared<M> {
     /// Puts a refusal into words, with everything that is known.
     pub(crate) fn explain(&self, refusal: Refusal) -> Error<M::Error> {
         let now = self.clock.now();
-        let kept = self.kept.lock();
+        let mut kept = self.kept.lock();
         kept.explain(self, now, refusal)
     }
 }
@@ -407,11 +407,17 @@ impl<M: Manager> Kept<M> {
     }
 
     pub(crate) fn explain(
-        &self,
+        &mut self,
         shared: &Shared<M>,
         now: Timestamp,
         refusal: Refusal,
     ) -> Error<M::Error> {
+        let error = self.in_words(shared, now, refusal);
+        self.errors.note(&error);
+        error
+    }
+
+    fn in_words(&self, shared: &Shared<M>, now: Timestamp, refusal: Refusal) -> Error<M::Error> {
         let pool = Arc::clone(&shared.name);
         let cause = self.last_error.clone();
         match refusal {

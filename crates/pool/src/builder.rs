@@ -7,8 +7,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::error::BoxError;
+use crate::events::Events;
 use crate::hooks::{BoxFuture, Hooks};
 use crate::manager::Manager;
 use crate::pool::Pool;
@@ -26,6 +28,8 @@ pub struct Builder<M: Manager> {
     hooks: Hooks<M::Connection>,
     clock: Clock,
     seed: Option<u64>,
+    budget: Option<Budget>,
+    events: Option<Events>,
 }
 
 impl<M: Manager> Pool<M> {
@@ -39,6 +43,8 @@ impl<M: Manager> Pool<M> {
             hooks: Hooks::default(),
             clock: Clock::system(),
             seed: None,
+            budget: None,
+            events: None,
         }
     }
 }
@@ -186,6 +192,21 @@ impl<M: Manager> Builder<M> {
         self
     }
 
+    /// Shares an allowance of connections with other pools.
+    /// Default: none, because a pool has its own maximum.
+    pub fn budget(mut self, budget: &Budget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Tells what happens to connections ([`Pool::events`]); the last `kept` events are kept for
+    /// those who read slowly. Costs a send for each loan and return while anybody listens.
+    /// Default: none, because counters are cheaper and tell enough.
+    pub fn events(mut self, kept: usize) -> Self {
+        self.events = Some(Events::new(kept));
+        self
+    }
+
     /// Takes Tokio's clock, which tests can stop and turn, instead of the system's.
     pub fn tokio_clock(mut self) -> Self {
         self.clock = Clock::tokio();
@@ -197,17 +218,23 @@ impl<M: Manager> Builder<M> {
     /// # Errors
     /// When the settings make no sense together.
     pub fn build(self) -> Result<Pool<M>, SettingsError> {
-        let Self { manager, name, mut settings, min, hooks, clock, seed } = self;
+        let Self { manager, name, mut settings, min, hooks, clock, seed, budget, events } = self;
         settings.min = min.unwrap_or_else(|| default_min(settings.max));
         settings.check()?;
         let seed = seed.unwrap_or_else(random_seed);
-        let shared = Shared::new(Arc::from(name), manager, (settings, hooks), (clock, seed));
+        let shared = Shared::new(
+            Arc::from(name),
+            manager,
+            (settings, hooks),
+            (clock, seed),
+            (budget, events),
+        );
         Ok(Pool::from_shared(shared))
     }
 }
 
 /// Returns a number that differs from pool to pool and from run to run.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // The standard library seeds its maps from the operating system.
     RandomState::new().hash_one(0_u8)

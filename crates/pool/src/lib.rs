@@ -14,10 +14,14 @@
 
 mod acquire;
 mod adapters;
+mod budget;
 mod builder;
 mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 mod entry;
 mod error;
+mod events;
 mod freelist;
 #[cfg(all(test, loom))]
 mod freelist_model;
@@ -29,6 +33,9 @@ mod house;
 mod leak;
 mod manager;
 mod pool;
+#[cfg(feature = "config")]
+pub mod registry;
+pub mod retry;
 mod settings;
 mod shared;
 mod sizing;
@@ -44,8 +51,10 @@ pub use acquire::Priority;
 pub use adapters::mysql;
 #[cfg(feature = "redis")]
 pub use adapters::redis;
+pub use budget::Budget;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
+pub use events::{Errors, Event, EventKind, Listener};
 pub use get::{Get, GetOwned};
 pub use guard::{Guard, OwnedGuard};
 pub use headpond_core::sizing::Usl;

@@ -13,6 +13,7 @@ use headpond_stats::Distribution;
 
 use crate::acquire::{Acquiring, Patience};
 use crate::error::{Error, Holder};
+use crate::events::{Errors, Listener};
 use crate::get::{Get, GetOwned};
 use crate::guard::{Guard, OwnedGuard};
 use crate::manager::Manager;
@@ -187,6 +188,19 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn size_changes(&self) -> Vec<SizeChange> {
         self.shared.kept.lock().sizer.changes(self.shared.clock.now())
+    }
+
+    /// Returns how many errors there were, and the last one.
+    #[must_use]
+    pub fn errors(&self) -> Errors {
+        self.shared.kept.lock().errors.clone()
+    }
+
+    /// Listens to what happens to connections from now on; none unless the pool was built with
+    /// [`Builder::events`](crate::Builder::events).
+    #[must_use]
+    pub fn events(&self) -> Option<Listener> {
+        Some(self.shared.events.as_ref()?.listen(&self.shared.name))
     }
 
     /// Changes the settings. Connections above a lowered maximum are closed: idle ones now, others

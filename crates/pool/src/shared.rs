@@ -25,9 +25,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinHandle};
 
+use crate::budget::{Budget, Member, Share};
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::error::{ConnectError, Error};
+use crate::events::{Errors, EventKind, Events};
 use crate::freelist::{Freelist, Taken};
 use crate::holders::Spots;
 use crate::hooks::Hooks;
@@ -61,6 +63,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) timer: Arc<Notify>,
     /// Wakes those who wait for the number of connections to change.
     pub(crate) changed: Notify,
+    pub(crate) budget: Option<Budget>,
+    pub(crate) events: Option<Events>,
     me: Weak<Self>,
 }
 
@@ -90,6 +94,9 @@ pub(crate) struct Kept<M: Manager> {
     pub(crate) sizer: Sizer,
     pub(crate) leaks: u64,
     pub(crate) nested: u64,
+    /// What the pool has of the budget, if there is one.
+    share: Option<Share>,
+    pub(crate) errors: Errors,
 }
 
 /// A caller in the queue.
@@ -111,10 +118,11 @@ impl<M: Manager> Shared<M> {
         manager: M,
         (settings, hooks): (Settings, Hooks<M::Connection>),
         (clock, seed): (Clock, u64),
+        (budget, events): (Option<Budget>, Option<Events>),
     ) -> Arc<Self> {
         let core = PoolCore::new(clock.now(), settings.limits(), settings.policy(), seed);
         let breaker = settings.breaker.map(|settings| Breaker::new(settings, seed));
-        Arc::new_cyclic(|me| Self {
+        Arc::new_cyclic(|me: &Weak<Self>| Self {
             name,
             manager,
             free: Freelist::new(),
@@ -141,10 +149,14 @@ impl<M: Manager> Shared<M> {
                 sizer: Sizer::new(clock.now()),
                 leaks: 0,
                 nested: 0,
+                share: budget.as_ref().map(|budget| budget.join(Weak::<Self>::clone(me))),
+                errors: Errors::default(),
             }),
             usage: Mutex::new(Usage::default()),
             timer: Arc::new(Notify::new()),
             changed: Notify::new(),
+            budget,
+            events,
             me: me.clone(),
             clock,
         })
@@ -179,6 +191,20 @@ impl<M: Manager> Shared<M> {
         }
     }
 
+    /// Tells listeners, if there may be any.
+    #[inline]
+    pub(crate) fn tell(&self, kind: EventKind) {
+        if let Some(events) = &self.events {
+            events.tell(&self.name, kind);
+        }
+    }
+
+    /// Returns whether another pool of the budget is in need of a connection.
+    #[inline]
+    fn is_needed_elsewhere(&self) -> bool {
+        self.budget.as_ref().is_some_and(Share::is_needed)
+    }
+
     /// Notes that a connection is lent.
     #[inline]
     pub(crate) fn lend(
@@ -187,6 +213,7 @@ impl<M: Manager> Shared<M> {
         now: Timestamp,
         site: &'static Location<'static>,
     ) {
+        self.tell(EventKind::Acquire);
         entry.untold += 1;
         entry.touched = now;
         if self.spots.at(entry.place()).lend(now, site, tokio::task::try_id()) {
@@ -202,6 +229,7 @@ impl<M: Manager> Shared<M> {
         } else {
             self.manager.fate(&mut entry.conn)
         };
+        self.tell(EventKind::Release);
         let site = self.spots.at(entry.place()).end();
         if let Some(began) = entry.began.take() {
             self.usage.lock().record_loan(site, began.elapsed());
@@ -210,6 +238,7 @@ impl<M: Manager> Shared<M> {
             && !self.looks_at_returns
             && entry.untold < entry.untold_max
             && entry.epoch == self.epoch.load(Ordering::Acquire)
+            && !self.is_needed_elsewhere()
         {
             let now = self.clock.coarse();
             if now < entry.expires {
@@ -250,6 +279,7 @@ impl<M: Manager> Shared<M> {
         let id = entry.id;
         self.enter(|kept, now| kept.core.failed(now, id, Failure::Lost));
         self.changed.notify_waiters();
+        self.tell(EventKind::Remove(None));
         entry.conn
     }
 
@@ -270,7 +300,7 @@ impl<M: Manager> Shared<M> {
     /// Returns how the warm-up ended, if it has.
     pub(crate) fn is_warm(&self, failures: u64) -> Option<Result<(), Error<M::Error>>> {
         let now = self.clock.now();
-        let kept = self.kept.lock();
+        let mut kept = self.kept.lock();
         if kept.core.is_closed() {
             return Some(Err(Error::Closed { pool: Arc::clone(&self.name) }));
         }
@@ -417,6 +447,7 @@ impl<M: Manager> Kept<M> {
             ConnectFailure::TooMany => breaker::Outcome::Ignored,
             _ => breaker::Outcome::Failure,
         };
+        self.errors.note(&error);
         self.record(now, id, outcome);
         self.last_error = Some(Arc::new(error));
         self.core.failed(now, id, Failure::Connect(failure));
@@ -439,9 +470,22 @@ impl<M: Manager> Kept<M> {
     /// Carries out what the core decided, as far as it can be done under the lock.
     fn carry_out(&mut self, shared: &Shared<M>, now: Timestamp) -> Work<M> {
         let mut work = Work::new();
+        self.carry_out_commands(shared, now, &mut work);
+        if shared.is_needed_elsewhere() && self.give_up_for_others(now) {
+            self.carry_out_commands(shared, now, &mut work);
+        }
+        if let Some(share) = &mut self.share {
+            let counts = self.core.counts();
+            work.call(share.settle(counts.total(), counts.waiting > 0));
+        }
+        self.follow_up(shared, &mut work);
+        work
+    }
+
+    fn carry_out_commands(&mut self, shared: &Shared<M>, now: Timestamp, work: &mut Work<M>) {
         while let Some(command) = self.core.poll_command() {
             match command {
-                Command::Open { conn } => self.open(now, conn, &mut work),
+                Command::Open { conn } => self.open(now, conn, work),
                 Command::Check { conn, .. } => work.push(Job::Check(self.unpark(shared, conn))),
                 Command::Reset { conn, .. } => work.push(Job::Reset(self.unpark(shared, conn))),
                 Command::Close { conn, reason, .. } => {
@@ -450,13 +494,17 @@ impl<M: Manager> Kept<M> {
                 Command::Grant { caller, conn, waited, .. } => {
                     self.waits.record(crate::clock::nanos(waited));
                     let entry = self.unpark(shared, conn);
-                    self.answer(caller, Outcome::Granted(entry), &mut work);
+                    self.answer(caller, Outcome::Granted(entry), work);
                 }
                 Command::Refuse { caller, refusal, .. } => {
-                    self.answer(caller, Outcome::Refused(refusal), &mut work);
+                    self.answer(caller, Outcome::Refused(refusal), work);
                 }
             }
         }
+    }
+
+    /// Opens the free list, wakes who has to be woken, and says where the work runs.
+    fn follow_up(&mut self, shared: &Shared<M>, work: &mut Work<M>) {
         let counts = self.core.counts();
         let serving = counts.waiting == 0 && !self.core.is_paused() && !self.core.is_closed();
         if serving && self.shut && counts.total() > 0 {
@@ -474,10 +522,26 @@ impl<M: Manager> Kept<M> {
         if work.needs_runtime() {
             work.run_on(self.runtime.clone());
         }
-        work
+    }
+
+    /// Closes an idle connection if another pool of the budget needs its place.
+    fn give_up_for_others(&mut self, now: Timestamp) -> bool {
+        let counts = self.core.counts();
+        let Some(share) = self.share.as_ref().filter(|_| counts.waiting == 0 && counts.idle > 0)
+        else {
+            return false;
+        };
+        share.claim() && self.core.evict_oldest_idle(now).is_some()
     }
 
     fn open(&mut self, now: Timestamp, conn: ConnId, work: &mut Work<M>) {
+        // The budget first: a leave of the breaker that is not used would block its trial.
+        if let Some(share) = &mut self.share
+            && !share.try_take()
+        {
+            self.core.postpone(now, conn);
+            return;
+        }
         let permit = match &mut self.breaker {
             None => None,
             Some(breaker) => match breaker.try_pass(now) {
@@ -515,5 +579,20 @@ impl<M: Manager> Kept<M> {
     /// Returns how long the open breaker still rejects; none while it does not.
     pub(crate) fn breaker_wait(&self, now: Timestamp) -> Option<Duration> {
         self.breaker.as_ref()?.rejects_for(now)
+    }
+}
+
+impl<M: Manager> Member for Shared<M> {
+    fn room(&self) {
+        self.enter(|kept, now| {
+            if let Some(share) = &mut kept.share {
+                share.feed();
+            }
+            kept.core.budget_available(now);
+        });
+    }
+
+    fn spare(&self) -> bool {
+        self.enter_shut(|kept, now| kept.give_up_for_others(now))
     }
 }

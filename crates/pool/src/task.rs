@@ -16,7 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::budget::Calls;
 use crate::error::{BoxError, ConnectError};
+use crate::events::EventKind;
 use crate::manager::{CloseReason, Manager};
 use crate::settings::Check;
 use crate::shared::{Boxed, LANE, Shared};
@@ -36,11 +38,19 @@ pub(crate) struct Work<M: Manager> {
     jobs: Vec<Job<M>>,
     driver: bool,
     runtime: Option<Handle>,
+    calls: Option<Calls>,
 }
 
 impl<M: Manager> Work<M> {
     pub(crate) const fn new() -> Self {
-        Self { waker: None, wakers: Vec::new(), jobs: Vec::new(), driver: false, runtime: None }
+        Self {
+            waker: None,
+            wakers: Vec::new(),
+            jobs: Vec::new(),
+            driver: false,
+            runtime: None,
+            calls: None,
+        }
     }
 
     pub(crate) fn push(&mut self, job: Job<M>) {
@@ -53,6 +63,11 @@ impl<M: Manager> Work<M> {
             None => self.waker = Some(waker),
             Some(_) => self.wakers.push(waker),
         }
+    }
+
+    /// Has others of the budget told something.
+    pub(crate) fn call(&mut self, calls: Option<Calls>) {
+        self.calls = calls;
     }
 
     pub(crate) const fn wake_driver(&mut self) {
@@ -78,14 +93,17 @@ impl<M: Manager> Work<M> {
         for waker in self.waker.into_iter().chain(self.wakers) {
             waker.wake();
         }
-        if self.jobs.is_empty() {
-            return;
-        }
         // While the last handle is being dropped there is nobody left to report to: dropping the
         // connections closes them.
-        let (Some(shared), Some(runtime)) = (shared.me(), self.runtime) else { return };
-        for job in self.jobs {
-            spawn(&shared, &runtime, job);
+        if !self.jobs.is_empty()
+            && let (Some(shared), Some(runtime)) = (shared.me(), self.runtime)
+        {
+            for job in self.jobs {
+                spawn(&shared, &runtime, job);
+            }
+        }
+        if let Some(calls) = self.calls {
+            calls.run();
         }
     }
 }
@@ -107,6 +125,7 @@ fn spawn<M: Manager>(shared: &Arc<Shared<M>>, runtime: &Handle, job: Job<M>) {
         }
         Job::Close(entry, reason) => {
             tracing::trace!(pool = &*shared.name, conn = entry.id.index(), %reason, "closing");
+            shared.tell(EventKind::Remove(Some(reason)));
             let tending = Tending::new(shared, entry);
             runtime.spawn(tending.close());
         }
@@ -134,10 +153,12 @@ impl<M: Manager> Opening<M> {
             Ok(conn) => {
                 shared.usage.lock().connects.record(crate::clock::nanos(began.elapsed()));
                 shared.enter(|kept, now| kept.welcome(shared, now, (id, conn)));
+                shared.tell(EventKind::Connect);
             }
             Err((failure, error)) => {
                 tracing::warn!(pool = &*shared.name, %error, "connect failed");
                 shared.enter(|kept, now| kept.connect_failed(now, id, (failure, error)));
+                shared.tell(EventKind::Error);
             }
         }
         shared.changed.notify_waiters();

@@ -1,0 +1,167 @@
+//! What is wrong with a configuration, and where.
+//!
+//! Invariant: an error shows names of ours and places, never a value: a value may be a secret.
+
+use std::fmt;
+use std::io;
+
+use super::origin::Origin;
+use crate::settings::SettingsError;
+
+/// Why a value is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// Not a number.
+    #[error("expected a whole number such as 20")]
+    Number,
+    /// Not a time.
+    #[error("expected a time such as 500ms, 30s or 1h30m")]
+    Time,
+    /// A time of unknown unit.
+    #[error("a time needs a unit: write 30s or 30000ms")]
+    NoUnit,
+    /// A number or time beyond all measure.
+    #[error("too large")]
+    TooLarge,
+    /// Not a truth value.
+    #[error("expected true or false")]
+    Flag,
+    /// Not a share.
+    #[error("expected a share such as 10%, or a time")]
+    Share,
+    /// Not one of the words.
+    #[error("expected one of {0}")]
+    Word(&'static str),
+    /// Not the URL of a database.
+    #[error("expected a url that begins with one of {}", super::kind::SCHEMES)]
+    Scheme,
+    /// Not a URL: a part of it stands where it cannot.
+    #[error("an @ after the options: is a special character of the password not percent-encoded?")]
+    AtInOptions,
+    /// A value that is text but may not be.
+    #[error("expected text")]
+    Text,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A file that is not TOML.
+    Syntax(String),
+    /// A file that cannot be read.
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// A key, an option or a variable that means nothing.
+    Unknown {
+        /// Its name, if it looks like one.
+        name: Option<String>,
+    },
+    /// A value of the wrong type in a file.
+    Type {
+        /// The key.
+        key: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A value that is not accepted.
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Why.
+        invalid: Invalid,
+    },
+    /// A database without a URL.
+    NoUrl {
+        /// Its name.
+        database: String,
+    },
+    /// A secret that is given twice.
+    Both {
+        /// The variable beside the one that names the file.
+        variable: String,
+    },
+    /// Settings that make no sense together.
+    Settings {
+        /// Of which database.
+        database: String,
+        /// Why.
+        error: SettingsError,
+    },
+    /// A name that cannot be a database's.
+    Name,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// Where.
+    pub place: Origin,
+    /// What.
+    pub problem: Problem,
+    /// The valid name nearest to the one that stands there.
+    pub nearest: Option<String>,
+}
+
+/// Everything that is wrong with a configuration, in the order in which it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(message) => write!(f, "not valid TOML: {message}"),
+            Self::Unreadable { path, kind } => write!(f, "{path} cannot be read: {kind}"),
+            Self::Unknown { name: Some(name) } => write!(f, "unknown name {name}"),
+            Self::Unknown { name: None } => f.write_str("unknown name"),
+            Self::Type { key, expected, found } => {
+                write!(f, "{key}: expected {expected}, found {found}")
+            }
+            Self::Value { key, invalid } => write!(f, "{key}: {invalid}"),
+            Self::NoUrl { database } => write!(f, "database {database} has no url"),
+            Self::Both { variable } => {
+                write!(f, "{variable} is set as well: which of the two is meant?")
+            }
+            Self::Settings { database, error } => write!(f, "database {database}: {error}"),
+            Self::Name => f.write_str("a database's name is made of letters, digits, - and _"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; did you mean {nearest}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, error) in self.0.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Returns a name that may be shown: what does not look like one may be a secret that slipped.
+pub(super) fn shown(name: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!name.is_empty() && name.len() <= 64 && name.chars().all(plain)).then(|| name.to_owned())
+}

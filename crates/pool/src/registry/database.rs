@@ -1,0 +1,172 @@
+//! What all databases have in common, whatever they are.
+//!
+//! Invariant: every [`Pool`] is one, so adapters have nothing to write; one that is more than a
+//! pool (readers and a writer) implements it itself.
+//! Left out: queries.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::budget::Budget;
+use crate::builder::Builder;
+use crate::config::DatabaseConfig;
+use crate::error::{BoxError, Error, Holder};
+use crate::events::{Errors, Listener};
+use crate::hooks::BoxFuture;
+use crate::manager::Manager;
+use crate::pool::{Distributions, Leftover, Pool};
+use crate::settings::{Settings, SettingsError};
+use crate::status::Status;
+
+/// A database of whatever kind.
+pub trait DynDatabase: Send + Sync + 'static {
+    /// Returns the pool in numbers.
+    fn status(&self) -> Status;
+
+    /// Returns how long things took.
+    fn distributions(&self) -> Distributions;
+
+    /// Returns who has a connection, the oldest loan first.
+    fn holders(&self) -> Vec<Holder>;
+
+    /// Returns how many errors there were, and the last one.
+    fn errors(&self) -> Errors;
+
+    /// Listens to what happens, if the database was opened so.
+    fn events(&self) -> Option<Listener>;
+
+    /// Returns the settings in force.
+    fn settings(&self) -> Settings;
+
+    /// Changes the settings.
+    ///
+    /// # Errors
+    /// When they make no sense; then nothing changes.
+    fn update(&self, settings: Settings) -> Result<(), SettingsError>;
+
+    /// Replaces every connection that exists now.
+    fn evict(&self);
+
+    /// Borrows a connection and asks the server for a sign of life.
+    ///
+    /// # Errors
+    /// When there is no connection, or no sign of life within the check time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connection back.
+    fn test(&self) -> BoxFuture<'_, Result<(), BoxError>>;
+
+    /// Opens as many connections as are to be kept.
+    ///
+    /// # Errors
+    /// With the first connect that failed, or when the time is over.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops waiting; opening goes on.
+    fn warm_up(&self, timeout: Duration) -> BoxFuture<'_, Result<(), BoxError>>;
+
+    /// Ends the pool and waits for what is lent.
+    ///
+    /// # Errors
+    /// With who has connections still when the time is over.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops waiting; the pool stays closed.
+    fn close(&self, timeout: Duration) -> BoxFuture<'_, Result<(), Leftover>>;
+
+    /// Returns itself, to be asked for its type.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<M: Manager> DynDatabase for Pool<M> {
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+
+    fn distributions(&self) -> Distributions {
+        Self::distributions(self)
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        Self::holders(self)
+    }
+
+    fn errors(&self) -> Errors {
+        Self::errors(self)
+    }
+
+    fn events(&self) -> Option<Listener> {
+        Self::events(self)
+    }
+
+    fn settings(&self) -> Settings {
+        Self::settings(self)
+    }
+
+    fn update(&self, settings: Settings) -> Result<(), SettingsError> {
+        Self::update(self, settings)
+    }
+
+    fn evict(&self) {
+        Self::evict(self);
+    }
+
+    fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let mut connection = self.get().await.map_err(boxed)?;
+            let limit = Self::settings(self).check_timeout;
+            let ping = self.manager().ping(&mut connection);
+            let failure: BoxError = match tokio::time::timeout(limit, ping).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error.into(),
+                Err(_) => format!("no sign of life within {limit:?}").into(),
+            };
+            connection.discard();
+            Err(failure)
+        })
+    }
+
+    fn warm_up(&self, timeout: Duration) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move { Self::warm_up(self, timeout).await.map_err(boxed) })
+    }
+
+    fn close(&self, timeout: Duration) -> BoxFuture<'_, Result<(), Leftover>> {
+        Box::pin(Self::close(self, timeout))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn boxed<E: std::error::Error + Send + Sync + 'static>(error: Error<E>) -> BoxError {
+    error.into()
+}
+
+/// What a database is to be opened with; handed to the adapter.
+pub struct Plan<'a> {
+    /// What is configured.
+    pub config: &'a DatabaseConfig,
+    pub(super) budget: Option<&'a Budget>,
+    pub(super) events: Option<usize>,
+}
+
+impl Plan<'_> {
+    /// Begins a pool over a manager, with everything that is configured.
+    pub fn builder<M: Manager>(&self, manager: M) -> Builder<M> {
+        let builder = Pool::builder(manager).name(&*self.config.name);
+        let builder = builder.settings(self.config.pool.clone());
+        let builder = match self.budget {
+            Some(budget) => builder.budget(budget),
+            None => builder,
+        };
+        match self.events {
+            Some(kept) => builder.events(kept),
+            None => builder,
+        }
+    }
+}
+
+/// Opens databases of one kind.
+pub type Opener = Box<dyn Fn(&Plan<'_>) -> Result<Arc<dyn DynDatabase>, BoxError> + Send + Sync>;
