@@ -32,6 +32,7 @@ mod status;
 mod sync;
 mod task;
 pub mod testing;
+pub mod transaction;
 mod usage;
 
 pub use builder::Builder;
