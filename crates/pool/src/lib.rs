@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
+mod adapters;
 mod builder;
 mod clock;
 mod entry;
@@ -32,9 +33,13 @@ mod status;
 mod sync;
 mod task;
 pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod transaction;
 mod usage;
 
+#[cfg(feature = "postgres")]
+pub use adapters::postgres;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
 pub use get::{Get, GetOwned};
