@@ -34,7 +34,7 @@ impl<E: Engine> Worker<E> {
     /// When the worker must wake even if nothing comes.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.peek().map_or(NEVER, |Reverse((at, _))| *at);
-        let next = timer.min(self.sweep_at).min(self.accept_again);
+        let next = timer.min(self.sweep_at).min(self.accept_again).min(self.line_deadline());
         (next != NEVER).then_some(next)
     }
 

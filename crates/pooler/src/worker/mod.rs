@@ -13,6 +13,7 @@ mod deadline;
 mod link;
 mod login;
 pub mod mailbox;
+mod newcomer;
 mod notice;
 mod open;
 mod output;
@@ -85,6 +86,7 @@ pub struct Worker<E: Engine> {
     sweep_at: Timestamp,
     listeners: Vec<accept::Listener>,
     accept_again: Timestamp,
+    line: newcomer::Line<E::Handle>,
     load: shared::Meter,
     stopping: bool,
 }
@@ -127,6 +129,7 @@ impl<E: Engine> Worker<E> {
             sweep_at: NEVER,
             listeners: Vec::new(),
             accept_again: NEVER,
+            line: newcomer::Line::default(),
             load: shared::Meter::default(),
             stopping: false,
         }
@@ -153,6 +156,10 @@ impl<E: Engine> Worker<E> {
         let waited = self.engine.wait(until, &mut events);
         self.now = self.engine.now();
         for event in events.drain(..) {
+            if let Some(index) = self.stranger_of(&event) {
+                self.line_up(index, event);
+                continue;
+            }
             self.handle(event);
             self.finish_todo();
         }
@@ -162,6 +169,7 @@ impl<E: Engine> Worker<E> {
         self.finish_todo();
         self.fire_deadlines();
         self.finish_todo();
+        self.serve_line();
         self.measure_load();
         Ok(())
     }
@@ -233,8 +241,12 @@ impl<E: Engine> Worker<E> {
             match next {
                 Todo::Command(pool, command) => self.carry_out(&pool, command),
                 Todo::Resume(index, generation) => {
-                    if self.clients.get(index).is_some_and(|c| c.generation == generation) {
-                        self.pump_client(index, &[]);
+                    let client = self.clients.get(index).filter(|c| c.generation == generation);
+                    match client.map(|client| &client.phase) {
+                        // A command came together with the end of its login.
+                        Some(client::Phase::Admin(_)) => self.pump_console(index, &[]),
+                        Some(_) => self.pump_client(index, &[]),
+                        None => {}
                     }
                 }
                 Todo::Feed(pool) => {

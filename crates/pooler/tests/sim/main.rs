@@ -19,6 +19,7 @@ mod random;
 mod script;
 mod server;
 mod session;
+mod strangers;
 mod tag;
 mod world;
 
