@@ -93,9 +93,9 @@ settings! {
         "the one used last has the warmest caches and the others may close";
     max_prepared_statements: Count = "200", Live Policy Honoured,
         "Prepared statements kept per server, 0 for no tracking", "it is PgBouncer's";
-    autodb_idle_timeout: Seconds = "3600", Live Policy Accepted,
+    autodb_idle_timeout: Seconds = "3600", Live Policy Honoured,
         "How long an unused database of the `*` entry is remembered", "it is PgBouncer's";
-    pool_idle_timeout: Seconds = "0", Live Policy Accepted,
+    pool_idle_timeout: Seconds = "0", Live Policy Honoured,
         "How long an empty pool is remembered, 0 for always", "it is PgBouncer's";
 
     // Authentication.
@@ -186,7 +186,7 @@ settings! {
         "How long SUSPEND may take to flush", "it is PgBouncer's";
     dns_max_ttl: Seconds = "15", Live Policy Honoured,
         "How long an address is remembered", "a failover by DNS is seen within this time";
-    dns_nxdomain_ttl: Seconds = "15", Live Policy Accepted,
+    dns_nxdomain_ttl: Seconds = "15", Live Policy Honoured,
         "How long a name without address is remembered", "it is PgBouncer's";
     dns_zone_check_period: Seconds = "0", Live Policy Accepted,
         "How often zone serials are polled", "it is PgBouncer's";

@@ -25,7 +25,7 @@ mod shared;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use headpond_core::{Command, ConnId, Lane, Timestamp};
 use headpond_wire::session::Staged;
@@ -82,7 +82,8 @@ pub struct Worker<E: Engine> {
     todo: VecDeque<Todo>,
     scratch: Scratch,
     timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
-    timed: Vec<Option<Arc<Pool>>>,
+    /// pool number → the pool that has timers here, if it still exists.
+    timed: Vec<Weak<Pool>>,
     sweep_at: Timestamp,
     listeners: Vec<accept::Listener>,
     accept_again: Timestamp,

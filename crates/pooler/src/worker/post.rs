@@ -53,6 +53,7 @@ impl<E: Engine> Worker<E> {
             Mail::Collect(collector) => self.collect(&collector),
             Mail::CloseClients(select) => self.close_clients(&select),
             Mail::Reloaded => self.on_reloaded(),
+            Mail::Forgotten { numbers } => self.forget_pools(&numbers),
             Mail::StopListening => self.stop_listening(|reach| reach == Reach::Tcp),
             Mail::Listen { tcp, unix } => {
                 self.listen(tcp, Reach::Tcp);
