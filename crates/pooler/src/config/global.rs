@@ -125,12 +125,12 @@ settings! {
         "Users who may look at the console", "nobody may unless told";
 
     // Logging.
-    syslog: Flag = "0", Live Policy Accepted,
+    syslog: Flag = "0", Live Policy Honoured,
         "Whether to log to syslog too", "the terminal or the file is enough";
-    syslog_ident: Text = "pgbouncer", Live Policy Accepted,
+    syslog_ident: Text = "pgbouncer", Live Policy Honoured,
         "Name in syslog", "filters for PgBouncer go on working";
-    syslog_facility: Text = "daemon", Live Policy Accepted,
-        "Facility in syslog", "this is a daemon";
+    syslog_facility: Text = "daemon", Live Policy Honoured,
+        "Facility in syslog: auth, authpriv, daemon, user or local0 to local7", "this is a daemon";
     log_connections: Flag = "1", Live Policy Honoured,
         "Whether to log logins", "who came is the first question after a fault";
     log_disconnections: Flag = "1", Live Policy Honoured,
