@@ -40,6 +40,7 @@ use crate::wished;
 const FULL: usize = 1_000_000;
 /// From here on there are enough windows, of enough length, for times to mean something.
 const LONG: usize = 100_000;
+/// How many attack at once, unless `HEADPOND_TEST_ATTACKERS` says otherwise.
 const ATTACKERS: usize = 4;
 /// How often the healthy client asks.
 const PACE: Duration = Duration::from_millis(1);
@@ -273,7 +274,7 @@ fn strangers_of_another_process() {
     let next = AtomicUsize::new(from);
     let started = Instant::now();
     thread::scope(|scope| {
-        for _ in 0..ATTACKERS {
+        for _ in 0..wished("HEADPOND_TEST_ATTACKERS", ATTACKERS) {
             scope.spawn(|| {
                 let is_over = || !limit.is_zero() && started.elapsed() >= limit;
                 while computes && !is_over() {
