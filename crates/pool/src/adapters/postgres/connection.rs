@@ -210,6 +210,11 @@ impl Connection {
         self.watch().note(Dirt::ANYTHING);
     }
 
+    /// Waits until the session has ended.
+    pub(super) async fn ended(&self) {
+        self.watch().ended_at_last().await;
+    }
+
     pub(super) fn route(&self) -> Route {
         self.lifeline.profile.config.route
     }

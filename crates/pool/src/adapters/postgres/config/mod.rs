@@ -9,6 +9,8 @@ mod keys;
 mod pool;
 mod read;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::fmt;
