@@ -96,6 +96,5 @@ fn through_pgbouncer_parameters_work_and_no_statement_or_setting_stays_behind() 
         let backends = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
         let count: u32 = server.psql("postgres", backends).trim().parse().unwrap();
         assert!(count <= 2, "{count} servers behind {} sessions", pool.status().size);
-        assert_eq!(pool.status().totals.resets, 0);
     });
 }

@@ -51,6 +51,15 @@ pub fn run_for(limit: Duration, test: impl Future<Output = ()>) {
     });
 }
 
+/// Runs a test on one thread, so that the driver never runs while the test looks.
+pub fn run_on_one_thread(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let limit = Duration::from_secs(240);
+        tokio::time::timeout(limit, test).await.expect("the test ends in time");
+    });
+}
+
 /// Waits until something is so; a condition that never comes fails the test.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::support::{Server, builder_at, pool, run, text, url};
+use super::support::{Server, builder_at, pool, run, run_on_one_thread, text, url};
 
 #[test]
 fn a_statement_is_prepared_once_and_the_oldest_is_closed_when_there_are_too_many() {
     let server = Server::start();
-    run(async {
+    run_on_one_thread(async {
         let url = format!("{}&statement_cache_size=2", url(&server));
         let pool = builder_at(&url, 1).build().unwrap();
         for round in 0..3 {
@@ -47,7 +47,7 @@ fn every_session_has_the_limits_and_they_survive_a_reset() {
 #[test]
 fn copy_goes_both_ways_and_leaves_a_session_that_is_lent_again() {
     let server = Server::start();
-    run(async {
+    run_on_one_thread(async {
         let pool = pool(&server, 1);
         let connection = pool.get().await.unwrap();
         connection.batch("CREATE TABLE item (id int, name text)").await.unwrap();

@@ -15,7 +15,8 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::cancel::Canceller;
 use super::config::Route;
-use super::connect::{Peer, Profile};
+use super::connect::Peer;
+use super::profile::Profile;
 use super::statement::{On, Query, Statements};
 use super::transaction::{self, Transaction};
 use super::watch::{Dirt, Watch};

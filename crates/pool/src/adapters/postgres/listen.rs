@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::connect::{Notify, Profile, connect_with};
+use super::connect::{Notify, connect_with};
 use super::connection::Connection;
 use super::error::Error;
 use super::manager::Postgres;
+use super::profile::Profile;
 use crate::pool::Pool;
 use crate::transaction::Options;
 

@@ -28,6 +28,7 @@ mod connection;
 mod error;
 mod listen;
 mod manager;
+mod profile;
 mod socket;
 mod statement;
 mod transaction;

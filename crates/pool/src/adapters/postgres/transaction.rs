@@ -14,9 +14,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Statement};
 
 use super::Postgres;
-use super::connect::Profile;
 use super::connection::Connection;
 use super::error::{self, Error as PostgresError};
+use super::profile::Profile;
 use super::statement::{On, Query, Statements};
 use super::watch::Watch;
 use crate::pool::Pool;
@@ -197,6 +197,9 @@ enum Run<T, E> {
 
 impl Connection {
     /// Runs a closure in a transaction, and commits if it returns `Ok`.
+    ///
+    /// In a spawned task write `async move |tx|` and give the closure what it owns: a variable that
+    /// an async closure borrows keeps the compiler from proving the future `Send`.
     ///
     /// If it lost against another transaction (40001, 40P01), all of it runs again, at most
     /// [`Options::retries`] times. Whatever else happens, an error, a panic or the future being
