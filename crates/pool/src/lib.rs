@@ -15,6 +15,7 @@
 mod acquire;
 mod adapters;
 mod budget;
+pub mod blocking;
 mod builder;
 mod clock;
 #[cfg(feature = "config")]
