@@ -9,7 +9,8 @@ RIVAL  := pgbouncer=pgbouncer
 SUITE  := $(SERVER) $(RIVAL) /usr/lib/postgresql/*/bin/pgbench=postgresql openssl=openssl \
           python3:venv=python3-venv python3:ensurepip=python3-venv node=nodejs npm=npm \
           java=default-jdk-headless javac=default-jdk-headless \
-          /usr/share/java/postgresql.jar=libpostgresql-jdbc-java
+          /usr/share/java/postgresql.jar=libpostgresql-jdbc-java mariadbd=mariadb-server \
+          redis-server=redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test check docs bench fuzz sim

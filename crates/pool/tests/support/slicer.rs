@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::cancelling::Random;
+use super::chance::Random;
 
 /// Stops when dropped.
 pub struct Slicer {
