@@ -64,7 +64,7 @@ async fn a_connection_is_lent_without_a_trace_of_its_last_user() {
     connection.subscribe("c").await.unwrap();
     connection.psubscribe("p*").await.unwrap();
     drop(connection);
-    assert_eq!(state(&mut *pool.get().await.unwrap()).await, clean);
+    assert_eq!(state(&mut pool.get().await.unwrap()).await, clean);
     // What was cleaned by its user needs no reset.
     let resets = pool.status().totals.resets;
     for end in ["EXEC", "DISCARD"] {
@@ -74,7 +74,7 @@ async fn a_connection_is_lent_without_a_trace_of_its_last_user() {
         let _: redis::driver::Value = connection.query(&redis::cmd(end)).await.unwrap();
     }
     assert_eq!(pool.status().totals.resets, resets);
-    assert_eq!(state(&mut *pool.get().await.unwrap()).await, clean);
+    assert_eq!(state(&mut pool.get().await.unwrap()).await, clean);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_connection_that_is_ruined_is_closed() {
     // A reset would not undo it.
     let () = connection.query(redis::cmd("CLIENT").arg("NO-EVICT").arg("on")).await.unwrap();
     drop(connection);
-    assert_ne!(id(&mut *pool.get().await.unwrap()).await, second);
+    assert_ne!(id(&mut pool.get().await.unwrap()).await, second);
 }
 
 #[tokio::test]

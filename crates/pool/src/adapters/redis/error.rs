@@ -4,6 +4,7 @@
 //! password.
 //! Left out: retries (`shared.rs`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -36,6 +37,9 @@ pub enum Error {
         /// What the operating system said.
         cause: std::io::Error,
     },
+    /// The connection that several callers waited for could not be opened; nothing was sent.
+    #[error("{0}")]
+    Connect(#[source] Arc<Error>),
     /// Opening a connection took too long.
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
