@@ -110,6 +110,12 @@ impl PoolKeys {
         Ok(true)
     }
 
+    /// Returns the maximum, if it was said.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn max(&self) -> Option<u32> {
+        self.max
+    }
+
     /// Applies what was said.
     pub(crate) fn apply<M: Manager>(&self, mut builder: Builder<M>) -> Builder<M> {
         let never = |time: Duration| (!time.is_zero()).then_some(time);

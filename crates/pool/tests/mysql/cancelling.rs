@@ -1,54 +1,17 @@
 //! Futures dropped at random points: no reply reaches another, no trace is left, no room is lost.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use headpond::mysql::driver::{Row, prelude::Queryable};
 use headpond::mysql::{self, Cleaning, Config, Connection, Manager};
 use headpond::{ConnectFailure, Fate, Pool};
 
+use super::chance::{Cut, Random, seed};
 use super::mariadb::{Server, sessions};
-use super::proxy::Slicer;
+use super::slicer::Slicer;
 use super::until;
-
-/// A future that is dropped after so many polls.
-pub struct Cut<F> {
-    future: Pin<Box<F>>,
-    polls: u32,
-}
-
-impl<F: Future> Cut<F> {
-    pub fn after(polls: u32, future: F) -> Self {
-        Self { future: Box::pin(future), polls }
-    }
-}
-
-impl<F: Future> Future for Cut<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        if self.polls == 0 {
-            return Poll::Ready(None);
-        }
-        self.polls -= 1;
-        self.future.as_mut().poll(cx).map(Some)
-    }
-}
-
-/// Numbers that look random and can be had again.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// What a storm of cancellations found.
 #[derive(Default, Debug)]
@@ -163,11 +126,6 @@ where
     }
     eprintln!("{found:?} {:?}", pool.status().totals);
     found
-}
-
-fn seed() -> u64 {
-    let asked: Option<u64> = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    asked.unwrap_or_else(|| std::process::id().into()) | 1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

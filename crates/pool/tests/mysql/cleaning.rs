@@ -5,6 +5,7 @@ use headpond::mysql::driver::prelude::Queryable;
 use headpond::mysql::{self, Cleaning, Config, Connection};
 
 use super::mariadb::Server;
+use super::slicer::Slicer;
 
 /// What leaves a trace in a session.
 const TRACES: [&str; 9] = [
@@ -93,6 +94,37 @@ async fn plain_statements_need_no_cleaning_if_the_settings_trust_them() {
         // A loan that ran nothing costs nothing.
         drop(pool.get().await.unwrap());
         assert_eq!(pool.status().totals.resets - before, expected, "{cleaning:?}");
+    }
+}
+
+#[tokio::test]
+async fn cleaning_costs_a_round_trip_and_the_prepared_statements() {
+    let server = Server::start().await;
+    let slicer = Slicer::start(server.port()).await;
+    let url = server.url("pool_max=1&ssl-mode=DISABLED");
+    let url = url.replace(&format!(":{}/", server.port()), &format!(":{}/", slicer.port()));
+    for (cleaning, text, prepared) in [(Cleaning::Always, 2, 3), (Cleaning::WhenChanged, 1, 1)] {
+        let config = Config::from_url(&url).unwrap().cleaning(cleaning);
+        let pool = config.builder().build().unwrap();
+        let cost = async |prepared: bool| {
+            let before = slicer.asked();
+            for _ in 0..10 {
+                let mut connection = pool.get().await.unwrap();
+                if prepared {
+                    connection.exec::<u32>("SELECT ?", (1,)).await.unwrap();
+                } else {
+                    connection.query::<u32>("SELECT 1").await.unwrap();
+                }
+            }
+            // Whatever the last loan entails.
+            drop(pool.get().await.unwrap());
+            (slicer.asked() - before) / 10
+        };
+        pool.query::<u32>("SELECT 1").await.unwrap();
+        assert_eq!(cost(false).await, text, "{cleaning:?}: text");
+        pool.exec::<u32>("SELECT ?", (1,)).await.unwrap();
+        drop(pool.get().await.unwrap());
+        assert_eq!(cost(true).await, prepared, "{cleaning:?}: prepared");
     }
 }
 

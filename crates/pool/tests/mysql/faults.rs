@@ -6,7 +6,7 @@ use headpond::mysql::driver::prelude::Queryable;
 use headpond::mysql::{self, Config, SslMode};
 
 use super::mariadb::{Server, sessions};
-use super::proxy::Slicer;
+use super::slicer::Slicer;
 use super::until;
 
 #[tokio::test]

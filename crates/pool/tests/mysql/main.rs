@@ -1,13 +1,17 @@
 //! The laws of the MySQL adapter, with a MariaDB that each test starts.
 
 mod cancelling;
+#[path = "../support/chance.rs"]
+mod chance;
 mod cleaning;
 mod faults;
 mod mariadb;
 #[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
 #[path = "../../../pooler/tests/support/process.rs"]
 mod process;
-mod proxy;
+#[path = "../support/slicer.rs"]
+mod slicer;
+mod transactions;
 mod using;
 
 use std::time::Duration;

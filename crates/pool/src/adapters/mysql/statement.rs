@@ -35,7 +35,7 @@ pub(super) fn touch(sql: &[u8]) -> Touch {
         touch = touch.max(Touch::Session);
     }
     for word in std::iter::once(first).chain(words) {
-        // The lock functions, what LAST_INSERT_ID and FOUND_ROWS answer afterwards, and SELECT INTO.
+        // Locks, and what later statements answer.
         const CHANGES: [&[u8]; 6] = [
             b"GET_LOCK",
             b"RELEASE_LOCK",

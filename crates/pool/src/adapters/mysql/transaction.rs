@@ -66,10 +66,11 @@ impl Pool<Manager> {
     /// # Examples
     /// ```no_run
     /// # use headpond::{mysql, transaction::Options};
-    /// # async fn run(pool: headpond::Pool<mysql::Manager>) -> Result<(), Box<dyn std::error::Error>> {
+    /// # type Done = Result<(), Box<dyn std::error::Error>>;
+    /// # async fn run(pool: headpond::Pool<mysql::Manager>) -> Done {
     /// let balance: Option<i64> = pool
     ///     .transaction(Options::default(), async |tx| {
-    ///         tx.exec_drop("UPDATE account SET balance = balance - ? WHERE id = ?", (5, 1)).await?;
+    ///         tx.query_drop("UPDATE account SET balance = balance - 5 WHERE id = 1").await?;
     ///         tx.exec_first("SELECT balance FROM account WHERE id = ?", (1,)).await
     ///     })
     ///     .await?;

@@ -1,18 +1,19 @@
 //! A proxy that passes everything on in small pieces.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::cancelling::Random;
+use super::chance::Random;
 
 /// Stops when dropped.
 pub struct Slicer {
     port: u16,
     silent: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -21,24 +22,31 @@ impl Slicer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let silent = Arc::new(AtomicBool::new(false));
-        let hole = Arc::clone(&silent);
+        let asked = Arc::new(AtomicU64::new(0));
+        let (hole, count) = (Arc::clone(&silent), Arc::clone(&asked));
         let accepting = tokio::spawn(async move {
             let mut number = 0;
             while let Ok((client, _)) = listener.accept().await {
                 number += 1;
-                let hole = Arc::clone(&hole);
+                let (hole, count) = (Arc::clone(&hole), Arc::clone(&count));
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
-                        pass(client, server, number, &hole).await;
+                        pass(client, server, number, (&hole, &count)).await;
                     }
                 });
             }
         });
-        Self { port, silent, accepting }
+        Self { port, silent, asked, accepting }
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    #[allow(dead_code, reason = "one suite counts")]
+    /// Returns how often clients have written: the round trips of those who wait for each reply.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Relaxed)
     }
 
     /// Swallows everything, or passes it on again.
@@ -53,13 +61,19 @@ impl Drop for Slicer {
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, seed: u64, hole: &AtomicBool) {
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    seed: u64,
+    (hole, count): (&AtomicBool, &AtomicU64),
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let replies = AtomicU64::new(0);
     tokio::select! {
-        () = slice(from_client, to_server, Random(seed * 2 + 1), hole) => {}
-        () = slice(from_server, to_client, Random(seed * 2 + 2), hole) => {}
+        () = slice(from_client, to_server, Random(seed * 2 + 1), hole, count) => {}
+        () = slice(from_server, to_client, Random(seed * 2 + 2), hole, &replies) => {}
     }
 }
 
@@ -68,12 +82,14 @@ async fn slice(
     mut to: impl AsyncWriteExt + Unpin,
     mut random: Random,
     hole: &AtomicBool,
+    count: &AtomicU64,
 ) {
     let mut buffer = [0; 4096];
     while let Ok(read) = from.read(&mut buffer).await {
         if read == 0 {
             return;
         }
+        count.fetch_add(1, Relaxed);
         if hole.load(Relaxed) {
             continue;
         }
