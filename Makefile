@@ -12,7 +12,7 @@ SUITE  := $(SERVER) $(RIVAL) /usr/lib/postgresql/*/bin/pgbench=postgresql openss
           /usr/share/java/postgresql.jar=libpostgresql-jdbc-java
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check docs bench fuzz sim
+.PHONY: help run build test check docs bench fuzz loom sim
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -56,6 +56,10 @@ bench: ## side by side with PgBouncer on one PostgreSQL; writes docs/benchmarks.
 
 fuzz: ## every parser and both session directions, 60 s each (ARGS="--seconds 5 first_packet")
 	@$(CARGO) xtask fuzz $(ARGS)
+
+loom: ## the library's free list in every schedule of a few threads
+	RUSTFLAGS="--cfg loom" $(CARGO) test --release --locked --package headpond --lib \
+	    --target-dir $(TARGET)/loom freelist_model
 
 sim: ## 10,000 seeds of the pooler on a simulated network with faults (ARGS="--seeds 500")
 	@$(CARGO) xtask sim $(ARGS)

@@ -15,7 +15,11 @@ pub trait Subject: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     type Held<'a>: Send;
 
-    fn new(server: &Server, size: u32, patience: Option<Duration>) -> impl Future<Output = Self> + Send;
+    fn new(
+        server: &Server,
+        size: u32,
+        patience: Option<Duration>,
+    ) -> impl Future<Output = Self> + Send;
     fn get(&self) -> impl Future<Output = Option<Self::Held<'_>>> + Send;
 }
 
@@ -53,7 +57,7 @@ impl Subject for Headpond {
     async fn new(server: &Server, size: u32, patience: Option<Duration>) -> Self {
         let builder = headpond::Pool::builder(Manager(server.clone())).max(size).min(0);
         // Everything a service has: lifetimes, leak detection, statistics, the breaker.
-        let builder = builder.connect_timeout(Duration::from_millis(250)).connects_max(size);
+        let builder = builder.connect_timeout(Duration::from_millis(250));
         let builder = builder.acquire_timeout(Some(patience.unwrap_or(PATIENCE)));
         Self(builder.build().expect("the settings make sense"))
     }

@@ -1,7 +1,7 @@
 //! The pretended server that all pools connect to: how long connects take and how they end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 /// How connects end.

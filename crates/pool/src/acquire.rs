@@ -128,7 +128,7 @@ impl<M: Manager> Acquiring<M> {
                     self.step = Step::Done;
                     match outcome {
                         Outcome::Granted(mut entry) => {
-                            shared.lend(&mut entry, shared.clock.now(), self.site);
+                            shared.lend(&mut entry, shared.clock.coarse(), self.site);
                             return self.offer(shared, cx, entry);
                         }
                         Outcome::Refused(refusal) => {
@@ -244,7 +244,7 @@ impl<M: Manager> Shared<M> {
             match asked {
                 Asked::Granted(mut entry) => {
                     if self.manager.is_usable(&mut entry.conn) {
-                        self.lend(&mut entry, self.clock.now(), site);
+                        self.lend(&mut entry, self.clock.coarse(), site);
                         return Asked::Granted(entry);
                     }
                     self.discard(entry, CloseReason::Broken);

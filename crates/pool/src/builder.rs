@@ -95,6 +95,8 @@ impl<M: Manager> Builder<M> {
         on_failing: headpond_core::OnFailing,
         /// Sets [`Settings::failures_tolerated`].
         failures_tolerated: u32,
+        /// Sets [`Settings::sizing`].
+        sizing: crate::sizing::Sizing,
         /// Sets [`Settings::priority_step`].
         priority_step: Duration,
         /// Sets [`Settings::breaker`].

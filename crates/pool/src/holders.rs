@@ -6,7 +6,7 @@
 
 use std::panic::Location;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_utils::atomic::AtomicCell;
 use headpond_core::Timestamp;
@@ -30,6 +30,8 @@ pub(crate) struct Spot {
 
 /// All loans of a pool, by place.
 pub(crate) struct Spots {
+    /// Places that have been lent from, at most.
+    used: AtomicUsize,
     segments: Box<[OnceLock<Box<[Spot; PLACES]>>]>,
 }
 
@@ -44,7 +46,8 @@ pub(crate) struct Loan {
 
 impl Spots {
     pub(crate) fn new() -> Self {
-        Self { segments: (0..CAPACITY / PLACES).map(|_| OnceLock::new()).collect() }
+        let used = AtomicUsize::new(0);
+        Self { used, segments: (0..CAPACITY / PLACES).map(|_| OnceLock::new()).collect() }
     }
 
     /// Returns a place's loan.
@@ -58,10 +61,15 @@ impl Spots {
         &spots[place % PLACES]
     }
 
+    /// Makes room for a place.
+    pub(crate) fn make_room(&self, place: usize) {
+        self.used.fetch_max(place + 1, Relaxed);
+    }
+
     /// Returns every loan there is.
     pub(crate) fn loans(&self) -> impl Iterator<Item = Loan> {
         let spots = self.segments.iter().map_while(OnceLock::get).flat_map(|spots| spots.iter());
-        spots.enumerate().filter_map(|(place, spot)| {
+        spots.take(self.used.load(Relaxed)).enumerate().filter_map(|(place, spot)| {
             let site = spot.site.load()?;
             let since = Timestamp::from_nanos(spot.since.load(Relaxed));
             Some(Loan { place, site, since, task: spot.task.load() })

@@ -25,6 +25,7 @@ impl<M: Manager> Shared<M> {
             kept.keep_alive(now);
             kept.lift_postponement(now);
             kept.core.handle_timeout(now);
+            kept.size_up(self, now);
             let suspects = kept.suspects(self, now);
             // What is lent or in the free list is in use as far as the core knows.
             kept.rounds = kept.core.counts().in_use > 0;

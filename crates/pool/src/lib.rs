@@ -22,6 +22,8 @@ mod entry;
 mod error;
 mod events;
 mod freelist;
+#[cfg(all(test, loom))]
+mod freelist_model;
 mod get;
 mod guard;
 mod holders;
@@ -29,12 +31,18 @@ mod hooks;
 mod house;
 mod leak;
 mod manager;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "tower")]
+pub mod middleware;
 mod pool;
 #[cfg(feature = "config")]
 pub mod registry;
 pub mod retry;
 mod settings;
 mod shared;
+mod sizing;
+mod source;
 mod status;
 mod sync;
 mod task;
@@ -48,10 +56,13 @@ pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
 pub use events::{Errors, Event, EventKind, Listener};
 pub use get::{Get, GetOwned};
 pub use guard::{Guard, OwnedGuard};
+pub use headpond_core::sizing::Usl;
 pub use headpond_core::{IdleOrder, OnFailing, breaker};
 pub use headpond_stats::Distribution;
 pub use hooks::BoxFuture;
 pub use manager::{CloseReason, ConnectFailure, Fate, Manager};
 pub use pool::{Distributions, Leftover, Pool};
 pub use settings::{Check, Nested, Settings, SettingsError, default_max, default_min};
+pub use sizing::{Advice, Law, Reason, SizeChange, Sizing};
+pub use source::{Dialect, PoolSource};
 pub use status::{Status, Totals};

@@ -19,6 +19,7 @@ use crate::guard::{Guard, OwnedGuard};
 use crate::manager::Manager;
 use crate::settings::{Settings, SettingsError};
 use crate::shared::{Kept, Shared};
+use crate::sizing::{Advice, SizeChange};
 use crate::status::{Status, Totals};
 
 /// A pool of connections. Cloning it gives another handle of the same pool.
@@ -182,6 +183,18 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn events(&self) -> Option<Listener> {
         Some(self.shared.events.as_ref()?.listen(&self.shared.name))
+    }
+
+    /// Returns what size would do and why; none before enough was seen.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        self.shared.kept.lock().advice()
+    }
+
+    /// Returns the steps that automatic sizing took, the oldest first; the last 64.
+    #[must_use]
+    pub fn size_changes(&self) -> Vec<SizeChange> {
+        self.shared.kept.lock().sizer.changes(self.shared.clock.now())
     }
 
     /// Changes the settings. Connections above a lowered maximum are closed: idle ones now, others

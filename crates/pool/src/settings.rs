@@ -8,6 +8,7 @@ use std::time::Duration;
 use headpond_core::{IdleOrder, Jitter, Limits, OnFailing, Policy, Replacement, breaker};
 
 use crate::freelist::CAPACITY;
+use crate::sizing::Sizing;
 
 /// Sizes, times and rules of one pool. `None` turns a rule off.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +97,9 @@ pub struct Settings {
     /// [`Priority`](crate::Priority).
     /// Default: 1 s, because whoever has waited so long is as urgent as the next class.
     pub priority_step: Duration,
+    /// What the pool does about its size.
+    /// Default: it advises, because nobody trusts a pool that grows by itself unasked.
+    pub sizing: Sizing,
 }
 
 /// Whether something is checked.
@@ -144,6 +148,14 @@ pub enum SettingsError {
         /// Connections at most.
         max: u32,
     },
+    /// Bounds of automatic sizing that leave no size.
+    #[error("sizing from {min} to {max}: the smallest size is 1, the largest {CAPACITY}")]
+    Sizing {
+        /// The smallest maximum.
+        min: u32,
+        /// The largest maximum.
+        max: u32,
+    },
     /// A time that must not be zero.
     #[error("{name} is zero: nothing can be done in no time")]
     Zero {
@@ -181,6 +193,7 @@ impl Default for Settings {
             leak_after: Some(Duration::from_secs(60)),
             nested: Nested::Warn,
             priority_step: Duration::from_secs(1),
+            sizing: Sizing::Advise,
         }
     }
 }
@@ -189,7 +202,7 @@ impl Default for Settings {
 #[must_use]
 pub fn default_max() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u32::try_from(cores).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(4).min(100)
+    headpond_core::sizing::default_limits(u32::try_from(cores).unwrap_or(u32::MAX)).size
 }
 
 /// Returns the default of `min`: a quarter of `max`, at least 5, but never more than `max`.
@@ -213,6 +226,11 @@ impl Settings {
         }
         if min > max {
             return Err(SettingsError::MinAboveMax { min, max });
+        }
+        if let Sizing::Auto { min, max } = self.sizing
+            && (min == 0 || min > max || max as usize > CAPACITY)
+        {
+            return Err(SettingsError::Sizing { min, max });
         }
         let times = [
             ("connect_timeout", self.connect_timeout),

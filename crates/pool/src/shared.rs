@@ -35,6 +35,7 @@ use crate::holders::Spots;
 use crate::hooks::Hooks;
 use crate::manager::{CloseReason, Manager};
 use crate::settings::{Check, Settings};
+use crate::sizing::Sizer;
 use crate::task::{Job, Work};
 use crate::usage::Usage;
 
@@ -90,6 +91,7 @@ pub(crate) struct Kept<M: Manager> {
     /// Whether the free list is closed.
     shut: bool,
     pub(crate) waits: Distribution,
+    pub(crate) sizer: Sizer,
     pub(crate) leaks: u64,
     pub(crate) nested: u64,
     /// What the pool has of the budget, if there is one.
@@ -123,7 +125,6 @@ impl<M: Manager> Shared<M> {
         Arc::new_cyclic(|me: &Weak<Self>| Self {
             name,
             manager,
-            clock,
             free: Freelist::new(),
             spots: Spots::new(),
             epoch: AtomicU64::new(1),
@@ -145,6 +146,7 @@ impl<M: Manager> Shared<M> {
                 rounds: false,
                 shut: true,
                 waits: Distribution::new(),
+                sizer: Sizer::new(clock.now()),
                 leaks: 0,
                 nested: 0,
                 share: budget.as_ref().map(|budget| budget.join(Weak::<Self>::clone(me))),
@@ -156,6 +158,7 @@ impl<M: Manager> Shared<M> {
             budget,
             events,
             me: me.clone(),
+            clock,
         })
     }
 
@@ -415,6 +418,7 @@ impl<M: Manager> Kept<M> {
         now: Timestamp,
         (id, conn): (ConnId, M::Connection),
     ) {
+        shared.spots.make_room(id.index());
         shared.free.make_room(id.index(), self.shut);
         self.record(now, id, breaker::Outcome::Success);
         self.last_error = None;

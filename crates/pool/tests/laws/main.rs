@@ -5,3 +5,4 @@ mod errors;
 mod keeping;
 mod lifecycle;
 mod serving;
+mod sizing;
