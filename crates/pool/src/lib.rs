@@ -66,3 +66,8 @@ pub use settings::{Check, Nested, Settings, SettingsError, default_max, default_
 pub use sizing::{Advice, Law, Reason, SizeChange, Sizing};
 pub use source::{Dialect, PoolSource};
 pub use status::{Status, Totals};
+
+/// The pages that show code are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/migration.md")]
+struct Migration;

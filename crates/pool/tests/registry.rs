@@ -115,7 +115,7 @@ async fn statistics_have_the_shapes_that_dashboards_know() {
         assert_eq!(connections[name], expected, "{name} of {connections}");
     }
     assert!(
-        connections["lastError"].as_str().unwrap().contains("no connection within"),
+        connections["lastError"].as_str().unwrap().contains("pretended failure"),
         "{connections}"
     );
     let time = connections["lastErrorTime"].as_str().unwrap();
