@@ -155,7 +155,7 @@ pub static DATABASE: &[Key<DatabaseConfig>] = keys! {
     "pool.sizing", "advise, or a range such as 5..50", |c, t, b| c.pool.sizing = sizing(t)?,
         |c| show_sizing(c.pool.sizing), "nobody trusts a pool that grows by itself unasked";
     "pool.breaker.enabled", FLAG, |c, t, b| c.breaks = flag(t)?, |c| c.breaks.to_string(),
-        "one prober with a short pause finds a recovery sooner, and callers are told at once anyway";
+        "one prober with a short pause finds a recovery sooner";
     "pool.breaker.window", TIME, |c, t, b| c.breaker.window = parse(t, b)?,
         |c| show(c.breaker.window), "pools make few connects";
     "pool.breaker.calls_min", COUNT, |c, t, b| c.breaker.calls_min = number(t)?,

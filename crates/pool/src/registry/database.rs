@@ -159,8 +159,12 @@ pub struct Plan {
 impl Plan {
     /// Begins a pool over a manager, with everything that is configured.
     pub fn builder<M: Manager>(&self, manager: M) -> Builder<M> {
-        let builder = Pool::builder(manager).name(&*self.config.name);
-        let builder = builder.settings(self.config.pool.clone());
+        self.apply(Pool::builder(manager))
+    }
+
+    /// Gives a pool that was begun everything that is configured.
+    pub fn apply<M: Manager>(&self, builder: Builder<M>) -> Builder<M> {
+        let builder = builder.name(&*self.config.name).settings(self.config.pool.clone());
         let builder = match &self.budget {
             Some(budget) => builder.budget(budget),
             None => builder,
