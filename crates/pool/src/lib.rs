@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
+mod adapters;
 mod budget;
 mod builder;
 mod clock;
@@ -47,9 +48,14 @@ mod status;
 mod sync;
 mod task;
 pub mod testing;
+pub mod transaction;
 mod usage;
 
 pub use acquire::Priority;
+#[cfg(feature = "mysql")]
+pub use adapters::mysql;
+#[cfg(feature = "redis")]
+pub use adapters::redis;
 pub use budget::Budget;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};

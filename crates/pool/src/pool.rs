@@ -104,6 +104,12 @@ impl<M: Manager> Pool<M> {
         GetOwned::new(shared, Acquiring::new(Patience::For(timeout), Location::caller()))
     }
 
+    /// The same as [`Pool::get_timeout`], for adapters: `site` is where their caller asked.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn get_at(&self, timeout: Duration, site: &'static Location<'static>) -> Get<'_, M> {
+        Get::new(&self.shared, Acquiring::new(Patience::For(timeout), site))
+    }
+
     /// Returns a connection if one is idle and needs no check, and nobody waits for it.
     ///
     /// Nothing is opened. The hook on acquire is not run.
@@ -172,6 +178,18 @@ impl<M: Manager> Pool<M> {
         Distributions { wait, usage: usage.loans.clone(), connect: usage.connects.clone() }
     }
 
+    /// Returns what size would do and why; none before enough was seen.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        self.shared.kept.lock().advice()
+    }
+
+    /// Returns the steps that automatic sizing took, the oldest first; the last 64.
+    #[must_use]
+    pub fn size_changes(&self) -> Vec<SizeChange> {
+        self.shared.kept.lock().sizer.changes(self.shared.clock.now())
+    }
+
     /// Returns how many errors there were, and the last one.
     #[must_use]
     pub fn errors(&self) -> Errors {
@@ -183,18 +201,6 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn events(&self) -> Option<Listener> {
         Some(self.shared.events.as_ref()?.listen(&self.shared.name))
-    }
-
-    /// Returns what size would do and why; none before enough was seen.
-    #[must_use]
-    pub fn advice(&self) -> Option<Advice> {
-        self.shared.kept.lock().advice()
-    }
-
-    /// Returns the steps that automatic sizing took, the oldest first; the last 64.
-    #[must_use]
-    pub fn size_changes(&self) -> Vec<SizeChange> {
-        self.shared.kept.lock().sizer.changes(self.shared.clock.now())
     }
 
     /// Changes the settings. Connections above a lowered maximum are closed: idle ones now, others

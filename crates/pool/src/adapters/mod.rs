@@ -1,0 +1,14 @@
+//! Managers for real servers, each behind the feature of its name.
+//!
+//! Invariant: an adapter uses nothing of the pool but what it is told as a manager.
+//! Left out: the pool itself.
+
+#[cfg(any(feature = "mysql", feature = "redis"))]
+mod keys;
+#[cfg(any(feature = "mysql", feature = "redis"))]
+mod provider;
+
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(feature = "redis")]
+pub mod redis;

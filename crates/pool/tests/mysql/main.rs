@@ -1,0 +1,22 @@
+//! The laws of the MySQL adapter, with a MariaDB that each test starts.
+
+mod cancelling;
+mod cleaning;
+mod faults;
+mod mariadb;
+#[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
+#[path = "../../../pooler/tests/support/process.rs"]
+mod process;
+mod proxy;
+mod using;
+
+use std::time::Duration;
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so().await {
+        assert!(begin.elapsed() < Duration::from_secs(30), "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
