@@ -18,15 +18,23 @@ pub fn allocations() -> usize {
 }
 
 fn main() {
+    let mut write = None;
     let mut plan = Plan::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let value = words.next().and_then(|value| value.parse::<u32>().ok());
-        match (word.as_str(), value) {
-            ("--rounds", Some(rounds)) if rounds > 0 => plan.rounds = rounds,
-            ("--milliseconds", Some(ms)) if ms > 0 => plan.window_ms = ms,
+        let value = words.next().unwrap_or_default();
+        let number = value.parse::<u32>().ok().filter(|number| *number > 0);
+        match (word.as_str(), number) {
+            ("--rounds", Some(rounds)) => plan.rounds = rounds,
+            ("--milliseconds", Some(ms)) => plan.window_ms = ms,
+            ("--write", None) => write = Some(value),
+            ("--pools", None) => plan.pools = Some(value),
+            ("--scenarios", None) => plan.scenarios = Some(value),
             _ => {
-                eprintln!("usage: pool-bench [--rounds N] [--milliseconds N]");
+                eprintln!(
+                    "usage: pool-bench [--rounds N] [--milliseconds N] [--pools NAME,…] \
+                     [--scenarios a,c,e,f,g,h] [--write FILE]"
+                );
                 std::process::exit(2);
             }
         }
@@ -50,5 +58,21 @@ fn main() {
             visit(&plan, &mut figures);
         }
     }
-    println!("{}", figures.tables());
+    let tables = figures.tables(plan.rounds, plan.window_ms);
+    println!("{tables}");
+    if let Some(file) = write {
+        replace(&file, &tables);
+    }
+}
+
+/// Replaces the measured part of a page, between its marks.
+fn replace(file: &str, tables: &str) {
+    const BEGIN: &str =
+        "<!-- library: everything down to the next mark is written by `make bench-pool` -->\n";
+    const END: &str = "<!-- library: end -->";
+    let page = std::fs::read_to_string(file).expect("the page can be read");
+    let begin = page.find(BEGIN).expect("the page has the first mark") + BEGIN.len();
+    let end = page.find(END).expect("the page has the last mark");
+    let page = format!("{}\n{tables}\n{}", &page[..begin], &page[end..]);
+    std::fs::write(file, page).expect("the page can be written");
 }

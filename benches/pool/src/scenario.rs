@@ -18,11 +18,19 @@ use crate::server::{Mood, Server};
 pub struct Plan {
     pub rounds: u32,
     pub window_ms: u32,
+    pub pools: Option<String>,
+    pub scenarios: Option<String>,
+}
+
+impl Plan {
+    fn wants(list: Option<&String>, name: &str) -> bool {
+        list.is_none_or(|list| list.split(',').any(|word| word == name))
+    }
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { rounds: 5, window_ms: 400 }
+        Self { rounds: 5, window_ms: 400, pools: None, scenarios: None }
     }
 }
 
@@ -39,17 +47,28 @@ impl Figures {
 }
 
 pub fn visit<S: Subject>(plan: &Plan, figures: &mut Figures) {
-    uncontended::<S>(figures);
+    if !Plan::wants(plan.pools.as_ref(), S::NAME) {
+        return;
+    }
+    let wants = |name| Plan::wants(plan.scenarios.as_ref(), name);
+    if wants("a") {
+        uncontended::<S>(figures);
+    }
     for (tasks, names) in [
         (64, ["c64 acquires/s", "c64 p99 µs", "c64 max/min"]),
         (512, ["c512 acquires/s", "c512 p99 µs", "c512 max/min"]),
     ] {
-        contended::<S>(plan, tasks, names, figures);
+        if wants("c") {
+            contended::<S>(plan, tasks, names, figures);
+        }
     }
-    burst::<S>(figures);
-    outage::<S>(figures);
-    hang::<S>(figures);
-    panics::<S>(figures);
+    let rest: [(&str, fn(&mut Figures)); 4] =
+        [("e", burst::<S>), ("f", outage::<S>), ("g", hang::<S>), ("h", panics::<S>)];
+    for (name, scenario) in rest {
+        if wants(name) {
+            scenario(figures);
+        }
+    }
 }
 
 fn runtime(workers: usize) -> Runtime {
@@ -273,18 +292,41 @@ fn panics<S: Subject>(figures: &mut Figures) {
 
 const POOLS: [&str; 6] = ["headpond", "deadpool", "bb8", "sqlx", "mobc", "floor"];
 
+/// What the rows are called in the table, in its order.
+const ROWS: [(&str, &str); 17] = [
+    ("a1 ns", "(a) get and drop, one task, one thread: ns"),
+    ("a2 ns", "(a) the same on a runtime of two threads: ns"),
+    ("a allocations", "(a) allocations for each"),
+    ("c64 acquires/s", "(c) 64 tasks on 8 connections: acquisitions per s"),
+    ("c64 p99 µs", "(c) 64 tasks: p99 of the wait, µs"),
+    ("c64 max/min", "(c) 64 tasks: most over fewest acquisitions of a task"),
+    ("c512 acquires/s", "(c) 512 tasks on 8 connections: acquisitions per s"),
+    ("c512 p99 µs", "(c) 512 tasks: p99 of the wait, µs"),
+    ("c512 max/min", "(c) 512 tasks: most over fewest acquisitions of a task"),
+    ("e connects", "(e) 10,000 tasks on a cold pool of 10: connects"),
+    ("e all served ms", "(e) the same: all served after, ms"),
+    ("f connects in 2 s", "(f) server down for 2 s, 20 callers: connects in that time"),
+    ("f first after ms", "(f) first success after it is back, ms"),
+    ("f all after ms", "(f) all 20 served after, ms"),
+    ("g first after ms", "(g) connects hung for 1 s: first success after, ms"),
+    ("g usable of 10", "(g) usable of 10 connections afterwards"),
+    ("h usable of 4", "(h) usable of 4 connections after 8 panics in connect"),
+];
+
 impl Figures {
-    /// Returns the medians, with minimum and maximum where they tell something.
-    pub fn tables(&self) -> String {
-        let mut out = String::from("| figure |");
+    /// Returns the medians, with minimum and maximum where they differ.
+    pub fn tables(&self, rounds: u32, window_ms: u32) -> String {
+        let mut out = format!("Medians of {rounds} rounds (minimum–maximum), {window_ms} ms each ");
+        out.push_str("for (c).\n\n| figure |");
         for pool in POOLS {
             let _ = write!(out, " {pool} |");
         }
         out.push_str("\n|---|");
         out.push_str(&"---|".repeat(POOLS.len()));
         out.push('\n');
-        for (figure, pools) in &self.values {
-            let _ = write!(out, "| {figure} |");
+        for (figure, title) in ROWS {
+            let Some(pools) = self.values.get(figure) else { continue };
+            let _ = write!(out, "| {title} |");
             for pool in POOLS {
                 let values = pools.get(pool).map(Vec::as_slice).unwrap_or_default();
                 let _ = write!(out, " {} |", summary(values));

@@ -57,6 +57,13 @@ pub use adapters::mysql;
 #[cfg(feature = "redis")]
 pub use adapters::redis;
 pub use budget::Budget;
+#[cfg(feature = "tls")]
+mod tls;
+pub mod transaction;
+mod usage;
+
+#[cfg(feature = "postgres")]
+pub use adapters::postgres;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
 pub use events::{Errors, Event, EventKind, Listener};

@@ -50,6 +50,8 @@ pub enum Mail<E: Engine> {
     CloseClients(Select),
     /// The catalog was replaced: look at every client's and server's standing.
     Reloaded,
+    /// Pools with these numbers were forgotten.
+    Forgotten { numbers: Arc<[u32]> },
     /// Stop accepting over TCP; the console stays in reach over the unix socket.
     StopListening,
     /// Accept on these (given at start).

@@ -1,13 +1,16 @@
 //! Log lines, written by a thread of their own so that a blocked terminal never stops a worker.
 //!
 //! Invariant: one event is one line; control characters of names and messages are escaped.
-//! A full queue drops the line and counts it. Not here: deciding what is worth a line.
+//! A full queue drops the line and counts it, and so does a syslog that does not take it.
+//! Not here: deciding what is worth a line.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How important a line is.
@@ -53,13 +56,59 @@ pub enum Format {
 #[derive(Debug, Clone, Default)]
 pub struct Destination {
     /// A file, opened for append and reopened on reload.
-    pub file: Option<std::path::PathBuf>,
+    pub file: Option<PathBuf>,
     /// Also the terminal (standard error).
     pub terminal: bool,
+    /// Also syslog.
+    pub syslog: Option<Syslog>,
+}
+
+/// How lines go to syslog.
+#[derive(Debug, Clone)]
+pub struct Syslog {
+    /// The socket of the system's log.
+    pub socket: PathBuf,
+    /// What we are called there.
+    pub ident: String,
+    /// What kind of program we are; an unknown kind is a daemon, as with PgBouncer.
+    pub facility: String,
+}
+
+impl Syslog {
+    /// Where the C library sends what is for syslog.
+    pub const SOCKET: &str = "/dev/log";
+
+    /// The number that stands before a line: what we are and how important it is.
+    fn priority(&self, level: Level) -> u8 {
+        let facility = match self.facility.as_str() {
+            "user" => 1,
+            "auth" => 4,
+            "authpriv" => 10,
+            local => match local.strip_prefix("local").map(str::as_bytes) {
+                Some([digit @ b'0'..=b'7']) => 16 + (digit - b'0'),
+                _ => 3,
+            },
+        };
+        let severity = match level {
+            Level::Fatal => 2,
+            Level::Error => 3,
+            Level::Warning => 4,
+            Level::Log => 6,
+            Level::Debug => 7,
+        };
+        facility * 8 + severity
+    }
+
+    fn line(&self, level: Level, subject: &str, text: &str) -> String {
+        let (priority, pid) = (self.priority(level), std::process::id());
+        let mut line = format!("<{priority}>{}[{pid}]: ", self.ident);
+        push_text(&mut line, subject, text);
+        line
+    }
 }
 
 enum Job {
-    Line(String),
+    Line { line: String, syslog: Option<String> },
     Redirect(Destination),
     Flush(SyncSender<()>),
 }
@@ -76,6 +125,8 @@ struct State {
     verbosity: AtomicU8,
     dropped: AtomicU64,
     lines: [AtomicU64; 5],
+    syslog: Mutex<Option<Syslog>>,
+    is_in_syslog: AtomicBool,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -86,6 +137,7 @@ impl Log {
     #[must_use]
     pub fn start(format: Format, destination: Destination) -> Self {
         let (queue, jobs) = sync_channel(QUEUE_LINES);
+        let syslog = destination.syslog.clone();
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write_all(&jobs, destination))
@@ -95,6 +147,8 @@ impl Log {
             verbosity: AtomicU8::new(0),
             dropped: AtomicU64::new(0),
             lines: Default::default(),
+            is_in_syslog: AtomicBool::new(syslog.is_some()),
+            syslog: Mutex::new(syslog),
             thread: Mutex::new(thread),
         };
         Self { queue, state: Arc::new(state) }
@@ -102,6 +156,8 @@ impl Log {
 
     /// Changes where lines go; the file is opened anew.
     pub fn redirect(&self, destination: Destination) {
+        self.state.is_in_syslog.store(destination.syslog.is_some(), Ordering::Relaxed);
+        self.state.syslog().clone_from(&destination.syslog);
         let _ = self.queue.send(Job::Redirect(destination));
     }
 
@@ -145,7 +201,14 @@ impl Log {
             Format::Pgbouncer => pgbouncer_line(level, subject, text),
             Format::Json => json_line(level, subject, text),
         };
-        if self.queue.try_send(Job::Line(line)).is_err() {
+        let is_for_syslog =
+            level != Level::Debug && self.state.is_in_syslog.load(Ordering::Relaxed);
+        let syslog = if is_for_syslog {
+            self.state.syslog().as_ref().map(|syslog| syslog.line(level, subject, text))
+        } else {
+            None
+        };
+        if self.queue.try_send(Job::Line { line, syslog }).is_err() {
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -161,28 +224,87 @@ impl Log {
     }
 }
 
+impl State {
+    fn syslog(&self) -> MutexGuard<'_, Option<Syslog>> {
+        self.syslog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines that came together are written together, up to about this many bytes.
+const WRITE_MAX: usize = 64 << 10;
+
 fn write_all(jobs: &Receiver<Job>, mut destination: Destination) {
     let mut file = open(&destination);
-    while let Ok(job) = jobs.recv() {
+    let mut syslog = SyslogSocket::default();
+    let mut lines = String::new();
+    let mut next = None;
+    while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
         match job {
-            Job::Line(line) => {
+            Job::Line { line, syslog: entry } => {
+                lines.clear();
+                lines.push_str(&line);
+                syslog.send(&destination, entry);
+                // A storm of lines costs a write for many of them, not one for each.
+                while lines.len() < WRITE_MAX {
+                    match jobs.try_recv() {
+                        Ok(Job::Line { line, syslog: entry }) => {
+                            lines.push_str(&line);
+                            syslog.send(&destination, entry);
+                        }
+                        other => {
+                            next = other.ok();
+                            break;
+                        }
+                    }
+                }
                 // Nowhere is left to report a log that cannot be written: traffic goes on.
                 if let Some(file) = &mut file {
-                    let _ = file.write_all(line.as_bytes());
+                    let _ = file.write_all(lines.as_bytes());
                 }
                 if destination.terminal {
-                    let _ = std::io::stderr().write_all(line.as_bytes());
+                    let _ = std::io::stderr().write_all(lines.as_bytes());
                 }
             }
             Job::Redirect(next) => {
                 destination = next;
                 file = open(&destination);
+                syslog = SyslogSocket::default();
             }
             Job::Flush(done) => {
                 let _ = done.send(());
             }
         }
     }
+}
+
+/// The connection to syslog, which may come and go.
+#[derive(Default)]
+struct SyslogSocket(Option<UnixDatagram>);
+
+impl SyslogSocket {
+    /// Sends a line; one that cannot be sent is lost, because nobody may wait for syslog.
+    fn send(&mut self, destination: &Destination, entry: Option<String>) {
+        let (Some(to), Some(entry)) = (&destination.syslog, entry) else { return };
+        let sent = |socket: &UnixDatagram| match socket.send(entry.as_bytes()) {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        };
+        if self.0.as_ref().is_some_and(sent) {
+            return;
+        }
+        // It was started anew, or was not there before.
+        self.0 = connect(to).ok();
+        if !self.0.as_ref().is_some_and(sent) {
+            self.0 = None;
+        }
+    }
+}
+
+fn connect(to: &Syslog) -> std::io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&to.socket)?;
+    Ok(socket)
 }
 
 fn open(destination: &Destination) -> Option<std::fs::File> {
@@ -200,13 +322,17 @@ fn pgbouncer_line(level: Level, subject: &str, text: &str) -> String {
     let mut line = String::with_capacity(64 + subject.len() + text.len());
     push_time(&mut line, ' ', " UTC");
     let _ = write!(line, " [{}] {} ", std::process::id(), level.word());
-    if !subject.is_empty() {
-        push_escaped(&mut line, subject);
-        line.push(' ');
-    }
-    push_escaped(&mut line, text);
+    push_text(&mut line, subject, text);
     line.push('\n');
     line
+}
+
+fn push_text(line: &mut String, subject: &str, text: &str) {
+    if !subject.is_empty() {
+        push_escaped(line, subject);
+        line.push(' ');
+    }
+    push_escaped(line, text);
 }
 
 fn json_line(level: Level, subject: &str, text: &str) -> String {
@@ -293,5 +419,55 @@ mod tests {
         let line = json_line(Level::Log, "a\nb", "x\"\n");
         assert_eq!(line.matches('\n').count(), 1);
         assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok());
+    }
+
+    #[test]
+    fn syslog_hears_each_line_with_its_priority_and_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let heard = UnixDatagram::bind(&path).expect("a socket");
+        let to = |ident: &str, facility: &str| Destination {
+            syslog: Some(Syslog {
+                socket: path.clone(),
+                ident: ident.into(),
+                facility: facility.into(),
+            }),
+            ..Destination::default()
+        };
+        let next = |from: &UnixDatagram| {
+            let mut bytes = [0; 512];
+            let length = from.recv(&mut bytes).expect("a line");
+            String::from_utf8_lossy(&bytes[..length]).into_owned()
+        };
+        let pid = std::process::id();
+        let log = Log::start(Format::Pgbouncer, to("pgbouncer", "daemon"));
+        log.about(Level::Log, "C-1: a/b", "hello\n");
+        assert_eq!(next(&heard), format!("<30>pgbouncer[{pid}]: C-1: a/b hello\\u{{a}}"));
+        log.redirect(to("pool", "local7"));
+        log.line(Level::Fatal, "bye");
+        assert_eq!(next(&heard), format!("<186>pool[{pid}]: bye"));
+        // It comes back under the same name.
+        drop(heard);
+        std::fs::remove_file(&path).expect("it was there");
+        let heard = UnixDatagram::bind(&path).expect("a socket");
+        log.line(Level::Warning, "again");
+        assert_eq!(next(&heard), format!("<188>pool[{pid}]: again"));
+        log.redirect(Destination::default());
+        log.line(Level::Warning, "not there");
+        log.flush();
+        heard.set_nonblocking(true).expect("it is a socket");
+        assert!(heard.recv(&mut [0; 16]).is_err(), "syslog is off");
+    }
+
+    #[test]
+    fn an_unknown_facility_is_a_daemon() {
+        let of = |facility: &str| {
+            let socket = PathBuf::from(Syslog::SOCKET);
+            Syslog { socket, ident: String::new(), facility: facility.into() }.priority(Level::Log)
+        };
+        assert_eq!(
+            ["auth", "authpriv", "user", "local0", "local8", "x"].map(of),
+            [38, 86, 14, 134, 30, 30]
+        );
     }
 }

@@ -13,6 +13,7 @@ use headpond_core::{Budget, Timestamp};
 use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
+use super::forget::Rest;
 use super::pool::Pool;
 use crate::auth::secrets::Stored;
 use crate::config::tls::SslMode;
@@ -24,6 +25,15 @@ use crate::engine::Address;
 pub struct Resolved {
     /// In the order of the hosts, then the resolver's.
     pub places: Vec<Place>,
+    /// When to ask again.
+    pub until: Timestamp,
+}
+
+/// Why the host names stand for no address, and until when to believe it.
+#[derive(Debug, Clone)]
+pub struct Unresolved {
+    /// What the resolver said.
+    pub error: String,
     /// When to ask again.
     pub until: Timestamp,
 }
@@ -111,6 +121,10 @@ pub struct Database {
     pub hosts: ArcSwap<Vec<Host>>,
     /// Answers of the resolver, in the order of the hosts.
     pub resolved: ArcSwapOption<Resolved>,
+    /// That the resolver found nothing, and until when to believe it.
+    pub unresolved: ArcSwapOption<Unresolved>,
+    /// Since when nobody uses it.
+    pub rest: Rest,
     /// A resolution is under way.
     pub resolving: AtomicBool,
     /// TLS towards its servers.

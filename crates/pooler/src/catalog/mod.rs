@@ -5,6 +5,7 @@
 //! Not here: reading the configuration (`config/`), serving anybody (`worker/`).
 
 mod database;
+mod forget;
 mod pool;
 mod settings;
 mod statement;
@@ -20,7 +21,8 @@ use headpond_stats::SharedCounter;
 use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
-pub use database::{Database, Place, Resolved, SharedBudget, User, leave, try_enter};
+pub use database::{Database, Place, Resolved, SharedBudget, Unresolved, User, leave, try_enter};
+pub use forget::{Forgotten, Rest};
 pub use pool::{
     Credentials, Greeting, Pool, PoolKey, PoolSettings, PoolStats, Salted, Times, WaitReason,
 };
@@ -60,6 +62,8 @@ pub struct Catalog {
     users: Mutex<HashMap<String, Arc<User>>>,
     pools: Mutex<HashMap<PoolKey, Arc<Pool>>>,
     next_pool: AtomicU32,
+    /// Numbers of forgotten pools: the workers' tables are as long as there were pools at once.
+    free_numbers: Mutex<Vec<u32>>,
     lanes: usize,
     seed: u64,
     /// PAUSE of everything; a pause of one database is the database's.
@@ -78,6 +82,7 @@ impl Catalog {
             users: Mutex::default(),
             pools: Mutex::default(),
             next_pool: AtomicU32::new(0),
+            free_numbers: Mutex::default(),
             lanes,
             seed,
             paused: AtomicBool::new(false),
@@ -159,6 +164,7 @@ impl Catalog {
     pub fn database(&self, name: &str) -> Option<Arc<Database>> {
         let mut databases = self.databases.lock();
         if let Some(database) = databases.get(name) {
+            database.rest.touch();
             return Some(Arc::clone(database));
         }
         let view = self.view();
@@ -208,6 +214,7 @@ impl Catalog {
         if let Some(pool) = pools.get(&key)
             && Arc::ptr_eq(&pool.database, database)
         {
+            pool.rest.touch();
             return Arc::clone(pool);
         }
         let view = self.view();
@@ -215,7 +222,8 @@ impl Catalog {
         if replication.is_some() {
             settings.dedicate();
         }
-        let id = self.next_pool.fetch_add(1, Ordering::Relaxed);
+        let free = self.free_numbers.lock().pop();
+        let id = free.unwrap_or_else(|| self.next_pool.fetch_add(1, Ordering::Relaxed));
         let seed = self.seed ^ (u64::from(id) << 32);
         let mut core = PoolCore::new(Timestamp::ZERO, settings.limits, settings.policy, seed);
         // Whoever pauses sets the flag before it takes the list of pools, which is locked here:
@@ -238,6 +246,7 @@ impl Catalog {
             starved: AtomicBool::new(false),
             next_host: AtomicU32::new(0),
             removed: AtomicBool::new(false),
+            rest: Rest::default(),
         });
         pools.insert(key, Arc::clone(&pool));
         pool
@@ -325,6 +334,8 @@ fn make_database(name: &str, spec: &config::Database, auto: bool) -> Database {
         hosts: ArcSwap::from_pointee(Vec::new()),
         resolved: ArcSwapOption::empty(),
         resolving: AtomicBool::new(false),
+        unresolved: ArcSwapOption::empty(),
+        rest: Rest::default(),
         tls: ArcSwapOption::empty(),
         sslmode: ArcSwap::from_pointee(config::tls::SslMode::Disable),
     }
@@ -337,4 +348,5 @@ fn refresh(view: &View, database: &Database, spec: &config::Database) {
     database.sslmode.store(Arc::new(view.config.server_sslmode(spec)));
     database.tls.store(view.server_tls(&spec.name));
     database.resolved.store(None);
+    database.unresolved.store(None);
 }

@@ -18,6 +18,7 @@ use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
 use super::database::{Database, User};
+use super::forget::Rest;
 
 /// What makes two clients share servers: everything that a server connection cannot change later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -243,6 +244,8 @@ pub struct Pool {
     pub next_host: AtomicU32,
     /// Taken out of the configuration: its clients are closed at their next step.
     pub removed: AtomicBool,
+    /// Since when nobody uses it.
+    pub rest: Rest,
 }
 
 impl Pool {

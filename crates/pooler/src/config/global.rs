@@ -93,9 +93,9 @@ settings! {
         "the one used last has the warmest caches and the others may close";
     max_prepared_statements: Count = "200", Live Policy Honoured,
         "Prepared statements kept per server, 0 for no tracking", "it is PgBouncer's";
-    autodb_idle_timeout: Seconds = "3600", Live Policy Accepted,
+    autodb_idle_timeout: Seconds = "3600", Live Policy Honoured,
         "How long an unused database of the `*` entry is remembered", "it is PgBouncer's";
-    pool_idle_timeout: Seconds = "0", Live Policy Accepted,
+    pool_idle_timeout: Seconds = "0", Live Policy Honoured,
         "How long an empty pool is remembered, 0 for always", "it is PgBouncer's";
 
     // Authentication.
@@ -125,12 +125,12 @@ settings! {
         "Users who may look at the console", "nobody may unless told";
 
     // Logging.
-    syslog: Flag = "0", Live Policy Accepted,
+    syslog: Flag = "0", Live Policy Honoured,
         "Whether to log to syslog too", "the terminal or the file is enough";
-    syslog_ident: Text = "pgbouncer", Live Policy Accepted,
+    syslog_ident: Text = "pgbouncer", Live Policy Honoured,
         "Name in syslog", "filters for PgBouncer go on working";
-    syslog_facility: Text = "daemon", Live Policy Accepted,
-        "Facility in syslog", "this is a daemon";
+    syslog_facility: Text = "daemon", Live Policy Honoured,
+        "Facility in syslog: auth, authpriv, daemon, user or local0 to local7", "this is a daemon";
     log_connections: Flag = "1", Live Policy Honoured,
         "Whether to log logins", "who came is the first question after a fault";
     log_disconnections: Flag = "1", Live Policy Honoured,
@@ -186,7 +186,7 @@ settings! {
         "How long SUSPEND may take to flush", "it is PgBouncer's";
     dns_max_ttl: Seconds = "15", Live Policy Honoured,
         "How long an address is remembered", "a failover by DNS is seen within this time";
-    dns_nxdomain_ttl: Seconds = "15", Live Policy Accepted,
+    dns_nxdomain_ttl: Seconds = "15", Live Policy Honoured,
         "How long a name without address is remembered", "it is PgBouncer's";
     dns_zone_check_period: Seconds = "0", Live Policy Accepted,
         "How often zone serials are polled", "it is PgBouncer's";

@@ -16,7 +16,7 @@ use super::report::Reporter;
 use super::signal::{Asked, Signals};
 use super::{Process, StartError, slow};
 use crate::admin::Role;
-use crate::catalog::View;
+use crate::catalog::{Forgotten, View};
 use crate::config::change::Changes;
 use crate::config::{self, Env};
 use crate::control::{Ask, Mail};
@@ -89,8 +89,10 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         files: bound.files,
     };
     let mut next_stats = Instant::now() + state.stats_period();
+    let mut forgot_at = Instant::now();
     loop {
         let look = state.next_look();
+        let forget_at = forgot_at + shared.catalog.forget_period();
         let busy = state.stop_at.is_some() || !state.waiting.is_empty();
         tokio::select! {
             ask = heard.recv() => match ask {
@@ -103,6 +105,10 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
             () = sleep_until(next_stats) => {
                 next_stats = Instant::now() + state.stats_period();
                 state.rates.turn(&shared.catalog, &shared.log);
+            }
+            () = sleep_until(forget_at) => {
+                forgot_at = Instant::now();
+                state.forget_unused();
             }
         }
         state.answer_waiting();
@@ -286,6 +292,31 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         shared.catalog.set_paused(pause);
         for pool in shared.catalog.pools() {
             console::obey_pause(shared, &pool);
+        }
+    }
+
+    /// Forgets pools and databases that nobody uses any more.
+    fn forget_unused(&mut self) {
+        let shared = self.shared();
+        let (forgotten, numbers) = shared.catalog.forget_unused(clock::monotonic());
+        for what in forgotten {
+            let text = match what {
+                Forgotten::Pool { key, unused } => format!(
+                    "cleaning up idle pool for user {} on db {} because: pool idle timeout \
+                     (age={}s)",
+                    key.user,
+                    key.database,
+                    unused.as_secs()
+                ),
+                Forgotten::Database { name, unused } => {
+                    format!("auto-database {name} is forgotten, unused for {}s", unused.as_secs())
+                }
+            };
+            shared.log.line(Level::Log, &text);
+        }
+        if !numbers.is_empty() {
+            let numbers: Arc<[u32]> = numbers.into();
+            shared.post_all(|| Mail::Forgotten { numbers: Arc::clone(&numbers) });
         }
     }
 

@@ -28,7 +28,7 @@ use crate::config::{self, Config, ConfigErrors, Env, LogFormat, Source};
 use crate::engine::Engine;
 use crate::engine::epoll::Epoll;
 use crate::engine::uring::Uring;
-use crate::log::{Destination, Format, Level, Log};
+use crate::log::{Destination, Format, Level, Log, Syslog};
 use crate::worker::mailbox::Mailbox;
 use crate::worker::{Load, Shared, Worker};
 
@@ -143,7 +143,13 @@ fn log_format(config: &Config) -> Format {
 }
 
 pub(crate) fn destination(config: &Config, quiet: bool) -> Destination {
-    Destination { file: config.global.logfile.clone(), terminal: !quiet }
+    let global = &config.global;
+    let syslog = global.syslog.then(|| Syslog {
+        socket: Syslog::SOCKET.into(),
+        ident: global.syslog_ident.clone(),
+        facility: global.syslog_facility.clone(),
+    });
+    Destination { file: global.logfile.clone(), terminal: !quiet, syslog }
 }
 
 /// What the control plane works with.

@@ -11,7 +11,7 @@ use headpond_core::{Lane, Timestamp};
 use headpond_wire::auth::scram;
 use zeroize::Zeroizing;
 
-use crate::catalog::{Database, Place, Resolved, Salted, User};
+use crate::catalog::{Database, Place, Resolved, Salted, Unresolved, User};
 use crate::config::Host;
 use crate::control::Mail;
 use crate::engine::{Address, Engine, clock};
@@ -67,6 +67,11 @@ pub async fn resolve<E: Engine>(
     database: Arc<Database>,
 ) {
     let result = lookup(&shared, &database).await;
+    if let Err(error) = &result {
+        let ttl = shared.catalog.view().config.global.dns_nxdomain_ttl;
+        let until = clock::monotonic() + ttl;
+        database.unresolved.store(Some(Arc::new(Unresolved { error: error.clone(), until })));
+    }
     database.resolving.store(false, Ordering::Release);
     shared.post(lane, Mail::Resolved { server, result });
 }

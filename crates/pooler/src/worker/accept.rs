@@ -23,6 +23,12 @@ pub struct Listener {
     reach: Reach,
 }
 
+impl Listener {
+    pub(super) fn socket(&self) -> Socket {
+        self.socket
+    }
+}
+
 /// Who can connect to a listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -65,8 +71,9 @@ impl<E: Engine> Worker<E> {
         local: Peer,
     ) {
         let lane = self.shared.place();
+        self.count_arrival(lane);
         if lane == self.lane {
-            self.take_client(handle, peer, local);
+            self.line_up_arrival(handle, peer, local);
         } else {
             self.shared.post(lane, Mail::Accepted { handle, peer, local, listener });
         }
@@ -118,6 +125,12 @@ impl<E: Engine> Worker<E> {
             return;
         }
         self.accept_again = NEVER;
+        if !self.is_line_long() {
+            self.resume_listeners();
+        }
+    }
+
+    pub(super) fn resume_listeners(&mut self) {
         for listener in &self.listeners {
             self.engine.resume_accept(listener.socket);
         }

@@ -78,6 +78,8 @@ pub struct Client {
     pub user: Option<Arc<User>>,
     /// It counts in max_client_conn.
     pub admitted: bool,
+    /// Events of it that wait in the strangers' line: later ones go behind them.
+    pub in_line: u32,
     /// The process id of its cancel key; 0 for none.
     pub key_pid: i32,
     /// When it connected.
@@ -126,6 +128,7 @@ impl Client {
             notified: false,
             user: None,
             admitted: false,
+            in_line: 0,
             key_pid: 0,
             connected_at: now,
             request_at: now,
@@ -154,6 +157,7 @@ impl Client {
             && self.held.is_empty()
             && !self.blocked
             && !self.full
+            && self.in_line == 0
     }
 
     /// The name it logged in with; empty before that.

@@ -6,8 +6,8 @@
 //! Not here: deadlines of waiters (`headpond_core`).
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use headpond_core::Timestamp;
@@ -34,7 +34,7 @@ impl<E: Engine> Worker<E> {
     /// When the worker must wake even if nothing comes.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.peek().map_or(NEVER, |Reverse((at, _))| *at);
-        let next = timer.min(self.sweep_at).min(self.accept_again);
+        let next = timer.min(self.sweep_at).min(self.accept_again).min(self.line_deadline());
         (next != NEVER).then_some(next)
     }
 
@@ -59,12 +59,27 @@ impl<E: Engine> Worker<E> {
         pool.armed.store(nanos, Ordering::Relaxed);
         let id = pool.id as usize;
         if self.timed.len() <= id {
-            self.timed.resize_with(id + 1, || None);
+            self.timed.resize_with(id + 1, Weak::new);
         }
-        if self.timed[id].is_none() {
-            self.timed[id] = Some(Arc::clone(pool));
+        // The number may have been another pool's, which was forgotten.
+        if !std::ptr::eq(self.timed[id].as_ptr(), Arc::as_ptr(pool)) {
+            self.timed[id] = Arc::downgrade(pool);
         }
         self.timers.push(Reverse((at, pool.id)));
+    }
+
+    /// Pools of these numbers are gone: their places in the tables hold no memory any more.
+    pub(super) fn forget_pools(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            let place = *number as usize;
+            if let Some(pool) = self.timed.get_mut(place).filter(|pool| pool.strong_count() == 0) {
+                *pool = Weak::new();
+            }
+            // A successor may have servers already.
+            if let Some(row) = self.conns.get_mut(place).filter(|row| row.iter().all(|n| *n == 0)) {
+                *row = Vec::new();
+            }
+        }
     }
 
     pub(super) fn fire_deadlines(&mut self) {
@@ -73,7 +88,7 @@ impl<E: Engine> Worker<E> {
                 break;
             }
             self.timers.pop();
-            let Some(pool) = self.timed.get(id as usize).cloned().flatten() else { continue };
+            let Some(pool) = self.timed.get(id as usize).and_then(Weak::upgrade) else { continue };
             pool.armed.store(u64::MAX, Ordering::Relaxed);
             self.with_core(&pool, |core, now, _| core.handle_timeout(now));
         }

@@ -13,6 +13,7 @@ mod deadline;
 mod link;
 mod login;
 pub mod mailbox;
+mod newcomer;
 mod notice;
 mod open;
 mod output;
@@ -24,7 +25,7 @@ mod shared;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use headpond_core::{Command, ConnId, Lane, Timestamp};
 use headpond_wire::session::Staged;
@@ -81,10 +82,12 @@ pub struct Worker<E: Engine> {
     todo: VecDeque<Todo>,
     scratch: Scratch,
     timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
-    timed: Vec<Option<Arc<Pool>>>,
+    /// pool number → the pool that has timers here, if it still exists.
+    timed: Vec<Weak<Pool>>,
     sweep_at: Timestamp,
     listeners: Vec<accept::Listener>,
     accept_again: Timestamp,
+    line: newcomer::Line<E::Handle>,
     load: shared::Meter,
     stopping: bool,
 }
@@ -127,6 +130,7 @@ impl<E: Engine> Worker<E> {
             sweep_at: NEVER,
             listeners: Vec::new(),
             accept_again: NEVER,
+            line: newcomer::Line::default(),
             load: shared::Meter::default(),
             stopping: false,
         }
@@ -153,6 +157,10 @@ impl<E: Engine> Worker<E> {
         let waited = self.engine.wait(until, &mut events);
         self.now = self.engine.now();
         for event in events.drain(..) {
+            if let Some(index) = self.stranger_of(&event) {
+                self.line_up(index, event);
+                continue;
+            }
             self.handle(event);
             self.finish_todo();
         }
@@ -162,6 +170,7 @@ impl<E: Engine> Worker<E> {
         self.finish_todo();
         self.fire_deadlines();
         self.finish_todo();
+        self.serve_line();
         self.measure_load();
         Ok(())
     }
@@ -233,8 +242,12 @@ impl<E: Engine> Worker<E> {
             match next {
                 Todo::Command(pool, command) => self.carry_out(&pool, command),
                 Todo::Resume(index, generation) => {
-                    if self.clients.get(index).is_some_and(|c| c.generation == generation) {
-                        self.pump_client(index, &[]);
+                    let client = self.clients.get(index).filter(|c| c.generation == generation);
+                    match client.map(|client| &client.phase) {
+                        // A command came together with the end of its login.
+                        Some(client::Phase::Admin(_)) => self.pump_console(index, &[]),
+                        Some(_) => self.pump_client(index, &[]),
+                        None => {}
                     }
                 }
                 Todo::Feed(pool) => {

@@ -92,6 +92,12 @@ impl<E: Engine> Worker<E> {
         let now = self.now;
         let Some(place) = pool.database.place(choice, now) else {
             server.stage = Stage::Resolving;
+            if let Some(found) = pool.database.unresolved.load_full().filter(|f| f.until > now) {
+                let text = format!("DNS lookup failed before: {}", found.error);
+                self.log_server(index, Level::Debug, &text);
+                self.server_login_failed(index, "server DNS lookup failed", None);
+                return;
+            }
             let (lane, server) = (self.lane, self.server_ref(index));
             let database = Arc::clone(&pool.database);
             self.ask(Ask::Resolve { lane, server, database });

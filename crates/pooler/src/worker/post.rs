@@ -31,7 +31,9 @@ impl<E: Engine> Worker<E> {
 
     fn on_mail(&mut self, mail: Mail<E>) {
         match mail {
-            Mail::Accepted { handle, peer, local, .. } => self.take_client(handle, peer, local),
+            Mail::Accepted { handle, peer, local, .. } => {
+                self.line_up_arrival(handle, peer, local);
+            }
             Mail::Client { client, handle } => self.adopt(client, handle),
             Mail::Command { pool, command } => self.carry_out(&pool, command),
             Mail::Yield { pool, conn, lane, caller } => self.grant(&pool, conn, lane, caller),
@@ -51,6 +53,7 @@ impl<E: Engine> Worker<E> {
             Mail::Collect(collector) => self.collect(&collector),
             Mail::CloseClients(select) => self.close_clients(&select),
             Mail::Reloaded => self.on_reloaded(),
+            Mail::Forgotten { numbers } => self.forget_pools(&numbers),
             Mail::StopListening => self.stop_listening(|reach| reach == Reach::Tcp),
             Mail::Listen { tcp, unix } => {
                 self.listen(tcp, Reach::Tcp);

@@ -36,6 +36,8 @@ pub struct Load {
     pub busy: AtomicU32,
     /// Clients.
     pub clients: AtomicU32,
+    /// Connections that were accepted for it and wait for their first look.
+    pub strangers: AtomicU32,
     /// Nanoseconds of the clock at the last turn (liveness).
     pub turn_at: AtomicU64,
     /// Turns so far.

@@ -138,6 +138,36 @@ fn the_first_line_of_the_hba_file_that_fits_decides() {
     });
 }
 
+#[test]
+fn peer_lets_in_whom_the_kernel_vouches_for_under_the_names_that_a_map_gives() {
+    use std::os::unix::fs::MetadataExt;
+    let own = std::fs::metadata("/proc/self").expect("proc is mounted").uid().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("accounts are listed");
+    let fields = |line: &'static str| line.split(':').collect::<Vec<_>>();
+    let name =
+        fields(passwd.leak().lines().find(|l| l.split(':').nth(2) == Some(&own)).expect("us"));
+    let postgres = server(&Options::default());
+    let hba = "local second all peer\nlocal all all peer map=ours\nhost all all 0.0.0.0/0 peer\n";
+    let ident = format!("ours {} {APP}\nothers nobody-else other\n", name[0]);
+    let keys = "auth_type = hba\nauth_hba_file = DIRECTORY/hba.conf\n\
+                auth_ident_file = DIRECTORY/ident.conf";
+    let pooler = pooler(postgres.port(), &Setup { keys, hba, ident, ..Setup::default() });
+    run(async {
+        // No password is asked, so a wrong one does not matter.
+        let one = connect(&over_unix(&pooler, APP, "wrong")).await;
+        let one = one.unwrap_or_else(|error| panic!("{}", describe(&error)));
+        assert_eq!(value(&one, "SELECT current_user").await, APP);
+        let rejected = "28P01 unix socket login rejected";
+        let other = kept_out(&over_unix(&pooler, "other", &password_of("other"))).await;
+        assert_eq!(other, rejected, "the map does not give that name");
+        let mut unmapped = over_unix(&pooler, APP, &password_of(APP));
+        unmapped.dbname("second");
+        assert_eq!(kept_out(&unmapped).await, rejected, "without a map the names must agree");
+        let tcp = kept_out(&config(&pooler, APP, APP)).await;
+        assert_eq!(tcp, rejected, "the kernel vouches for nobody over TCP");
+    });
+}
+
 fn over_unix(pooler: &Headpond, user: &str, password: &str) -> Config {
     let mut config = Config::new();
     config.host_path(&pooler.place().directory).port(pooler.place().port);

@@ -40,6 +40,8 @@ pub struct Setup {
     pub auth_file: Option<String>,
     /// What is in `hba.conf`.
     pub hba: &'static str,
+    /// What is in `ident.conf`.
+    pub ident: String,
 }
 
 /// A PostgreSQL with a pooler in front of it.
@@ -78,6 +80,7 @@ pub fn pooler(server_port: u16, setup: &Setup) -> Headpond {
         let all = || [APP, OTHER, SUPERUSER].iter().map(line).collect();
         write("userlist.txt", &setup.auth_file.clone().unwrap_or_else(all));
         write("hba.conf", setup.hba);
+        write("ident.conf", &setup.ident);
         let mut keys = setup.keys.replace("DIRECTORY", &directory);
         for (key, value) in [("auth_type", "trust"), ("pool_mode", "transaction")] {
             if !keys.contains(key) {

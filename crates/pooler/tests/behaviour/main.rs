@@ -9,6 +9,7 @@ mod bench;
 mod cancel;
 mod copy;
 mod failures;
+mod forgotten;
 mod limits;
 mod parameters;
 mod prepared;

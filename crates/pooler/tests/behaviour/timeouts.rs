@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tokio_postgres::Client;
 
 use crate::bench::{
-    Bench, Setup, ask, client, doing, failure, password_of, raw, run, try_raw, until, until_closed,
-    value, within,
+    Bench, Setup, ask, client, config, doing, failure, kept_out, password_of, pooler, raw, run,
+    try_raw, until, until_closed, value, within,
 };
 use crate::support::Pooler;
 use crate::support::client::Reply;
@@ -193,4 +193,21 @@ async fn drip(pooler: &impl Pooler, bytes: &[u8]) -> (Duration, Vec<u8>) {
     });
     read.await;
     (start.elapsed(), answer)
+}
+
+#[test]
+fn a_login_that_waits_for_a_server_in_vain_is_told_that_it_is_the_servers_fault() {
+    // It takes connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("it is bound").port();
+    let keys = "client_login_timeout = 0.6\nserver_connect_timeout = 30";
+    let pooler = pooler(port, &Setup { keys, ..Setup::default() });
+    run(async {
+        let began = Instant::now();
+        let error = kept_out(&config(&pooler, APP, APP)).await;
+        assert_eq!(error, "08P01 client_login_timeout (server down)");
+        let waited = began.elapsed();
+        assert!(waited >= Duration::from_millis(600), "{waited:?}");
+        assert!(waited < Duration::from_secs(5), "{waited:?}");
+    });
 }

@@ -4,10 +4,13 @@
 //! processor. Laws are about amounts and endings; how long things took is printed, and decides
 //! nothing, because machines differ.
 //!
-//! `HEADPOND_TEST_MALFORMED=1000000` and `HEADPOND_TEST_IDLE=5000` are the full runs.
+//! `HEADPOND_TEST_MALFORMED=1000000`, `HEADPOND_TEST_FLOOD=1000000`, `HEADPOND_TEST_IDLE=5000`,
+//! `HEADPOND_TEST_HALF_OPEN=5000` and `HEADPOND_TEST_ROOM=1000` are the full runs.
 //! Not here: what each malformed packet is answered (`headpond_wire::startup`, `login`).
 
 mod canary;
+mod crowd;
+mod flood;
 mod idle;
 mod malformed;
 mod names;

@@ -21,11 +21,11 @@ const WARM_UP: usize = 2_000;
 const ATTACKERS: usize = 4;
 const QUESTIONS: usize = 2_000;
 /// The database that lets `app` in over the unix socket without a proof.
-const HEALTHY: &str = "healthy";
+pub const HEALTHY: &str = "healthy";
 
 /// What the pooler writes about clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Logging {
+pub enum Logging {
     /// Everything.
     All,
     /// Nothing, because a million lines are no part of what is measured.
@@ -67,7 +67,7 @@ fn no_malformed_connection_leaves_a_trace_or_gets_in() {
 }
 
 /// A pooler that asks everybody for a proof but the healthy client, by its database.
-fn start(postgres: &Postgres, log: Logging) -> Headpond {
+pub fn start(postgres: &Postgres, log: Logging) -> Headpond {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     Headpond::start("pgbouncer.ini", |place| {
@@ -127,17 +127,23 @@ fn attack(place: &Place, seed: u64, numbers: Range<usize>) {
                     if number >= numbers.end {
                         return;
                     }
-                    let mut random = Random::new(seed ^ (number as u64).wrapping_mul(0x9E37_79B9));
-                    let way = way(place, &mut random);
-                    let attack = Attack::new(&mut random);
-                    let ended = strike(&way, &attack);
-                    let told = || format!("{number} of seed {seed}, {way:?}: {attack:?}");
-                    let answer = ended.unwrap_or_else(|error| panic!("{}: {error}", told()));
+                    let (attack, answer) = strike_once(place, seed, number);
                     check_answer(&attack, &answer);
                 }
             });
         }
     });
+}
+
+/// Makes the connection that a number stands for; returns what it was answered.
+pub fn strike_once(place: &Place, seed: u64, number: usize) -> (Attack, Vec<u8>) {
+    let mut random = Random::new(seed ^ (number as u64).wrapping_mul(0x9E37_79B9));
+    let way = way(place, &mut random);
+    let attack = Attack::new(&mut random);
+    let ended = strike(&way, &attack);
+    let told = || format!("{number} of seed {seed}, {way:?}: {attack:?}");
+    let answer = ended.unwrap_or_else(|error| panic!("{}: {error}", told()));
+    (attack, answer)
 }
 
 /// Half of them come over the unix socket, the others from two hundred addresses.

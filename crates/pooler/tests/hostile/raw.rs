@@ -105,14 +105,19 @@ pub struct Raw {
 impl Raw {
     /// Logs in as `app`, of whom no proof is asked.
     pub fn enter(way: &Way, database: &str) -> Self {
+        Self::enter_as(way, APP, database).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Logs in as somebody, or returns what is said against it.
+    pub fn enter_as(way: &Way, user: &str, database: &str) -> Result<Self, String> {
         let mut raw = Self { stream: way.connect().expect("a connection"), key: Vec::new() };
-        raw.send(&startup(&[("user", APP), ("database", database)]));
+        raw.send(&startup(&[("user", user), ("database", database)]));
         loop {
             match raw.message().expect("a login") {
                 (b'K', body) => raw.key = body,
-                (b'Z', _) => return raw,
+                (b'Z', _) => return Ok(raw),
                 (b'R' | b'S' | b'N' | b'v', _) => {}
-                (tag, body) => panic!("{}: {}", char::from(tag), String::from_utf8_lossy(&body)),
+                (_, body) => return Err(String::from_utf8_lossy(&body).into_owned()),
             }
         }
     }

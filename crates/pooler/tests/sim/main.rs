@@ -19,6 +19,7 @@ mod random;
 mod script;
 mod server;
 mod session;
+mod strangers;
 mod tag;
 mod world;
 
@@ -113,7 +114,8 @@ fn fail(found: &Found) -> ! {
 fn no_seed_breaks_a_law() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(seed) = number("HEADPOND_SIM_SEED") {
-        let log = Log::start(Format::Pgbouncer, Destination { file: None, terminal: true });
+        let log =
+            Log::start(Format::Pgbouncer, Destination { terminal: true, ..Destination::default() });
         let (tally, violations, _) = run(seed, Files::new(), &log, true);
         println!("{tally:#?}");
         if !violations.is_empty() {

@@ -72,7 +72,7 @@ fn values_that_contradict_each_other_are_refused() {
 fn what_is_not_honoured_is_named_unless_it_is_the_default() {
     let loaded = load_text(
         "p.ini",
-        "[pgbouncer]\nsyslog=1\nsyslog_ident=pgbouncer\npkt_buf=8192\n\
+        "[pgbouncer]\nresolv_conf=r\nsyslog=1\nsuspend_timeout=10\npkt_buf=8192\n\
          client_tls_protocols=tlsv1.0,tlsv1.3\nauth_type=hba\n",
     );
     let warnings: Vec<String> =
@@ -80,10 +80,10 @@ fn what_is_not_honoured_is_named_unless_it_is_the_default() {
     assert_eq!(
         warnings,
         [
-            "p.ini:2: syslog is recognised but not honoured yet",
-            "p.ini:5: client_tls_protocols lists a version older than TLS 1.2, which is never \
+            "p.ini:2: resolv_conf is recognised but not honoured yet",
+            "p.ini:6: client_tls_protocols lists a version older than TLS 1.2, which is never \
              offered",
-            "p.ini:6: auth_type is hba and auth_hba_file is empty: every client is refused",
+            "p.ini:7: auth_type is hba and auth_hba_file is empty: every client is refused",
         ]
     );
 }

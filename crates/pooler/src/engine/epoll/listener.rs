@@ -14,7 +14,7 @@ use crate::engine::transfer::is_callers;
 use crate::engine::{Event, Peer, Token};
 
 /// The most connections one listener may bring in a turn.
-const ACCEPT_MAX: u32 = 64;
+const ACCEPT_MAX: u32 = 16;
 
 pub(super) struct Listener {
     pub(super) fd: OwnedFd,

@@ -1,0 +1,181 @@
+//! Every name that may stand in a URL, a DSN or a service file, and its environment variable.
+//!
+//! Invariant: a name is here once. What libpq has and we have not is refused or, where it changes
+//! nothing, ignored; it is never taken for a typing error.
+//! Left out: what the values mean (`read.rs`).
+
+/// What is done with a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// It is honoured.
+    Honoured,
+    /// It is, and its value is never shown.
+    Secret,
+    /// It sizes the pool, and neither driver nor server ever see it.
+    Pool,
+    /// It changes nothing here, whatever it says.
+    Ignored,
+    /// It asks for something that is not there; the values under which it asks for nothing.
+    Refused(&'static [&'static str]),
+}
+
+/// A name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) variable: Option<&'static str>,
+    pub(super) kind: Kind,
+}
+
+const fn key(name: &'static str, variable: &'static str, kind: Kind) -> Key {
+    Key { name, variable: Some(variable), kind }
+}
+
+const fn bare(name: &'static str, kind: Kind) -> Key {
+    Key { name, variable: None, kind }
+}
+
+use Kind::{Honoured, Ignored, Pool, Refused, Secret};
+
+/// All names.
+pub(super) const KEYS: &[Key] = &[
+    key("host", "PGHOST", Honoured),
+    key("hostaddr", "PGHOSTADDR", Honoured),
+    key("port", "PGPORT", Honoured),
+    key("dbname", "PGDATABASE", Honoured),
+    key("user", "PGUSER", Honoured),
+    key("password", "PGPASSWORD", Secret),
+    key("passfile", "PGPASSFILE", Honoured),
+    key("service", "PGSERVICE", Honoured),
+    key("servicefile", "PGSERVICEFILE", Honoured),
+    key("options", "PGOPTIONS", Honoured),
+    key("application_name", "PGAPPNAME", Honoured),
+    bare("fallback_application_name", Honoured),
+    key("client_encoding", "PGCLIENTENCODING", Refused(&["UTF8", "utf8", "UTF-8", "utf-8"])),
+    key("connect_timeout", "PGCONNECT_TIMEOUT", Honoured),
+    key("sslmode", "PGSSLMODE", Honoured),
+    bare("ssl", Honoured),
+    key("requiressl", "PGREQUIRESSL", Honoured),
+    key("sslnegotiation", "PGSSLNEGOTIATION", Honoured),
+    key("sslcompression", "PGSSLCOMPRESSION", Ignored),
+    key("sslcert", "PGSSLCERT", Honoured),
+    key("sslkey", "PGSSLKEY", Honoured),
+    bare("sslpassword", Secret),
+    key("sslcertmode", "PGSSLCERTMODE", Honoured),
+    key("sslrootcert", "PGSSLROOTCERT", Honoured),
+    key("sslcrl", "PGSSLCRL", Honoured),
+    key("sslcrldir", "PGSSLCRLDIR", Refused(&[""])),
+    key("sslsni", "PGSSLSNI", Honoured),
+    key("requirepeer", "PGREQUIREPEER", Refused(&[""])),
+    key("require_auth", "PGREQUIREAUTH", Refused(&[""])),
+    key("channel_binding", "PGCHANNELBINDING", Honoured),
+    key("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", Honoured),
+    key("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION", Honoured),
+    key("min_protocol_version", "PGMINPROTOCOLVERSION", Refused(&["3.0"])),
+    key("max_protocol_version", "PGMAXPROTOCOLVERSION", Ignored),
+    key("gssencmode", "PGGSSENCMODE", Refused(&["disable", "prefer"])),
+    key("krbsrvname", "PGKRBSRVNAME", Ignored),
+    key("gsslib", "PGGSSLIB", Ignored),
+    key("gssdelegation", "PGGSSDELEGATION", Refused(&["0"])),
+    key("target_session_attrs", "PGTARGETSESSIONATTRS", Honoured),
+    key("load_balance_hosts", "PGLOADBALANCEHOSTS", Honoured),
+    bare("keepalives", Honoured),
+    bare("keepalives_idle", Honoured),
+    bare("keepalives_interval", Honoured),
+    bare("keepalives_count", Honoured),
+    bare("tcp_user_timeout", Honoured),
+    bare("replication", Refused(&["", "false", "off", "no", "0"])),
+    bare("sslkeylogfile", Refused(&[""])),
+    bare("scram_client_key", Refused(&[""])),
+    bare("scram_server_key", Refused(&[""])),
+    bare("oauth_issuer", Refused(&[""])),
+    bare("oauth_client_id", Refused(&[""])),
+    bare("oauth_client_secret", Refused(&[""])),
+    bare("oauth_scope", Refused(&[""])),
+    key("datestyle", "PGDATESTYLE", Honoured),
+    key("timezone", "PGTZ", Honoured),
+    key("geqo", "PGGEQO", Honoured),
+    bare("statement_timeout", Honoured),
+    bare("lock_timeout", Honoured),
+    bare("idle_in_transaction_session_timeout", Honoured),
+    bare("pool_max_conns", Pool),
+    bare("pool_min_conns", Pool),
+    bare("pool_min_idle_conns", Pool),
+    bare("pool_max_conn_lifetime", Pool),
+    bare("pool_max_conn_lifetime_jitter", Pool),
+    bare("pool_max_conn_idle_time", Pool),
+    bare("pool_health_check_period", Pool),
+    bare("pool_ping_timeout", Pool),
+    bare("pool_timeout", Pool),
+    bare("connection_limit", Pool),
+    bare("pool", Pool),
+    bare("pgbouncer", Pool),
+    bare("statement_cache_size", Pool),
+];
+
+/// Returns what is known of a name.
+pub(super) fn find(name: &str) -> Option<Key> {
+    KEYS.iter().find(|key| key.name == name).copied()
+}
+
+/// Returns the name that was probably meant.
+pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
+    nearest(name, KEYS.iter().map(|key| key.name))
+}
+
+/// Returns the choice that was probably meant, if one is near enough.
+pub(super) fn nearest(
+    word: &str,
+    choices: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let lower = word.to_ascii_lowercase();
+    let distances = choices.into_iter().map(|choice| (distance(&lower, choice), choice));
+    let (best, choice) = distances.min_by_key(|(distance, _)| *distance)?;
+    (best <= (word.len() / 3).max(1)).then_some(choice)
+}
+
+/// Returns how many characters must be changed, added, taken away or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut best =
+                (rows[i][j] + usize::from(x != y)).min(row[j] + 1).min(rows[i][j + 1] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_nothing_far_away() {
+        for (word, expected) in [
+            ("pool_max_con", Some("pool_max_conns")),
+            ("sslmod", Some("sslmode")),
+            ("aplication_name", Some("application_name")),
+            ("xyzzy", None),
+        ] {
+            assert_eq!(nearest_key(word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn no_name_and_no_variable_is_there_twice() {
+        for (i, key) in KEYS.iter().enumerate() {
+            let again = |other: &Key| {
+                other.name == key.name || key.variable.is_some() && other.variable == key.variable
+            };
+            assert!(!KEYS[i + 1..].iter().any(again), "{}", key.name);
+        }
+    }
+}
