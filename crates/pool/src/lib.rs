@@ -48,22 +48,19 @@ mod status;
 mod sync;
 mod task;
 pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod transaction;
 mod usage;
 
 pub use acquire::Priority;
 #[cfg(feature = "mysql")]
 pub use adapters::mysql;
+#[cfg(feature = "postgres")]
+pub use adapters::postgres;
 #[cfg(feature = "redis")]
 pub use adapters::redis;
 pub use budget::Budget;
-#[cfg(feature = "tls")]
-mod tls;
-pub mod transaction;
-mod usage;
-
-#[cfg(feature = "postgres")]
-pub use adapters::postgres;
 pub use builder::Builder;
 pub use error::{BoxError, ConnectError, Error, Holder, Phase, Timeout};
 pub use events::{Errors, Event, EventKind, Listener};
