@@ -14,6 +14,7 @@
 
 mod acquire;
 mod adapters;
+pub mod blocking;
 mod budget;
 mod builder;
 mod clock;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use headpond_wire::encode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connect::{Peer, Profile};
+use super::connect::Peer;
 use super::error::Error;
+use super::profile::Profile;
 use super::watch::Key;
 
 /// Cancels the query of one session, from anywhere.

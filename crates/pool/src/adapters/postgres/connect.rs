@@ -17,24 +17,14 @@ use tokio_postgres::config as driver;
 use tokio_postgres::error::SqlState;
 
 use super::config::{
-    Address, CertMode, ChannelBinding, Config, Host, LoadBalance, Negotiation, Protocol, RootCert,
-    SslMode, TargetSession, Tls,
+    Address, ChannelBinding, Config, Host, LoadBalance, Negotiation, SslMode, TargetSession,
 };
 use super::connection::Connection;
 use super::error::Error;
+use super::profile::Profile;
 use super::socket::{self, Socket};
-use super::statement::Types;
 use super::watch::{Driver, Handshaken, Watch, Watched};
-use crate::tls::{self, Roots, TlsError, Trust};
-
-/// What all sessions of a pool share.
-#[derive(Debug)]
-pub(crate) struct Profile {
-    pub(crate) config: Config,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    /// Parameter types of statements, for a way on which they cannot be kept.
-    pub(crate) types: Types,
-}
+use crate::tls;
 
 /// One address of a host, and how it was reached.
 #[derive(Clone, Debug)]
@@ -74,48 +64,6 @@ impl fmt::Display for Peer {
 
 /// What is done with the notifications that a session receives.
 pub(super) type Notify = Box<dyn FnMut(Notification) + Send>;
-
-impl Profile {
-    pub(super) fn new(config: Config) -> Result<Self, TlsError> {
-        let tls = match config.tls.mode {
-            SslMode::Disable => None,
-            _ => Some(tls::client(&tls_settings(&config.tls)?)?),
-        };
-        let types = Types::new(config.statement_cache);
-        Ok(Self { config, tls, types })
-    }
-}
-
-fn tls_settings(wanted: &Tls) -> Result<tls::Settings, TlsError> {
-    static VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
-        [&rustls::version::TLS12, &rustls::version::TLS13];
-    let roots = wanted.root.as_ref().map(|root| match root {
-        RootCert::File(path) => Roots::File(path.clone()),
-        RootCert::System => Roots::System,
-    });
-    let trust = match (wanted.mode, roots) {
-        (SslMode::VerifyFull, Some(roots)) => Trust::ChainAndName(roots),
-        (SslMode::VerifyCa | SslMode::Require, Some(roots)) => Trust::Chain(roots),
-        (SslMode::VerifyFull | SslMode::VerifyCa, None) => return Err(TlsError::NoSystemRoots),
-        _ => Trust::Anyone,
-    };
-    let identity = match (&wanted.cert, &wanted.key, wanted.cert_mode) {
-        (_, _, CertMode::Disable) => None,
-        (Some(cert), Some(key), _) => Some((cert.clone(), key.clone())),
-        (_, _, CertMode::Allow) => None,
-        (cert, _, CertMode::Require) => {
-            let path = cert.clone().unwrap_or_default();
-            return Err(TlsError::Content { path, what: "certificate and key for sslcertmode" });
-        }
-    };
-    let versions = match (wanted.min, wanted.max) {
-        (Protocol::Tls12, Protocol::Tls12) => &VERSIONS[..1],
-        (Protocol::Tls13, _) => &VERSIONS[1..],
-        (Protocol::Tls12, Protocol::Tls13) => &VERSIONS[..],
-    };
-    let alpn = vec![b"postgresql".to_vec()];
-    Ok(tls::Settings { trust, identity, crl: wanted.crl.clone(), sni: wanted.sni, versions, alpn })
-}
 
 /// Opens a session on the first host that will do.
 pub(super) async fn connect(profile: &Arc<Profile>) -> Result<Connection, Error> {

@@ -15,7 +15,8 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::cancel::Canceller;
 use super::config::Route;
-use super::connect::{Peer, Profile};
+use super::connect::Peer;
+use super::profile::Profile;
 use super::statement::{On, Query, Statements};
 use super::transaction::{self, Transaction};
 use super::watch::{Dirt, Watch};
@@ -208,6 +209,11 @@ impl Connection {
     /// cannot be seen from outside, such as what a function did.
     pub fn soil(&self) {
         self.watch().note(Dirt::ANYTHING);
+    }
+
+    /// Waits until the session has ended.
+    pub(super) async fn ended(&self) {
+        self.watch().ended_at_last().await;
     }
 
     pub(super) fn route(&self) -> Route {

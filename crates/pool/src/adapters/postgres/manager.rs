@@ -10,9 +10,10 @@ use std::time::Duration;
 use headpond_wire::Status;
 
 use super::config::{Config, Recycling, Route};
-use super::connect::{self, Profile};
+use super::connect;
 use super::connection::Connection;
 use super::error::Error;
+use super::profile::Profile;
 use super::watch::Dirt;
 use crate::manager::{CloseReason, ConnectFailure, Fate, Manager};
 use crate::tls::TlsError;

@@ -20,12 +20,15 @@
 //! its user did or said.
 //! Left out: types of rows and parameters (the driver's).
 
+mod blocking;
 mod cancel;
 mod config;
 mod connect;
 mod connection;
 mod error;
+mod listen;
 mod manager;
+mod profile;
 mod socket;
 mod statement;
 mod transaction;
@@ -39,6 +42,7 @@ pub use config::{
 };
 pub use connection::Connection;
 pub use error::{Error, is_connection_error, is_serialization_failure};
+pub use listen::{Heard, Listener};
 pub use manager::Postgres;
 pub use statement::Query;
 pub use tokio_postgres;

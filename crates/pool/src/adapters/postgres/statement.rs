@@ -15,7 +15,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::config::Route;
-use super::connect::Profile;
+use super::profile::Profile;
 use super::watch::Watch;
 
 /// What may be run: text, which is prepared once and kept, or a statement.

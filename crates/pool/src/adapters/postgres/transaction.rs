@@ -14,9 +14,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Statement};
 
 use super::Postgres;
-use super::connect::Profile;
 use super::connection::Connection;
 use super::error::{self, Error as PostgresError};
+use super::profile::Profile;
 use super::statement::{On, Query, Statements};
 use super::watch::Watch;
 use crate::pool::Pool;
@@ -165,7 +165,8 @@ impl<'a> Transaction<'a> {
         self.begun.rollback().await
     }
 
-    /// Returns whether a statement failed, so that nothing but a rollback is possible.
+    /// Returns whether a statement failed, so that nothing but a rollback is possible; as of the
+    /// last statement that was read to its end.
     #[must_use]
     pub fn is_failed(&self) -> bool {
         self.watch.status() == Status::Failed
@@ -197,6 +198,9 @@ enum Run<T, E> {
 impl Connection {
     /// Runs a closure in a transaction, and commits if it returns `Ok`.
     ///
+    /// In a spawned task write `async move |tx|` and give the closure what it owns: a variable that
+    /// an async closure borrows keeps the compiler from proving the future `Send`.
+    ///
     /// If it lost against another transaction (40001, 40P01), all of it runs again, at most
     /// [`Options::retries`] times. Whatever else happens, an error, a panic or the future being
     /// dropped, it is rolled back.
@@ -208,7 +212,7 @@ impl Connection {
     /// Dropping the future rolls back, unless COMMIT was under way.
     pub async fn with_transaction<T, E, F>(
         &mut self,
-        options: &Options,
+        options: Options,
         mut work: F,
     ) -> Result<T, TransactionError<E, PostgresError>>
     where
@@ -216,7 +220,7 @@ impl Connection {
     {
         let mut retry = 0;
         loop {
-            match self.run(options, &mut work).await {
+            match self.run(&options, &mut work).await {
                 Run::Done(value) => return Ok(value),
                 Run::Failed(error) => return Err(error),
                 Run::Lost(error) if retry >= options.retries => return Err(error),
@@ -242,30 +246,30 @@ impl Connection {
             let mut transaction =
                 self.transaction(options).await.map_err(|e| TransactionError::Begin(e.into()))?;
             let value = work(&mut transaction).await;
-            let failed = transaction.is_failed();
-            let lost = failed && has_lost(transaction.watch);
-            Ok::<_, TransactionError<E, PostgresError>>((transaction, value, failed, lost))
+            Ok::<_, TransactionError<E, PostgresError>>((transaction, value))
         };
-        let outcome = match until(deadline, body).await {
+        let (transaction, value) = match until(deadline, body).await {
             None => return Run::Failed(late(false)),
             Some(Err(error)) => return Run::Failed(error),
             Some(Ok(outcome)) => outcome,
         };
-        let (transaction, value, failed, lost) = outcome;
+        let watch = transaction.watch;
         let value = match value {
-            Ok(value) if !failed => value,
-            result => {
-                let error =
-                    result.map_or_else(TransactionError::Work, |_| TransactionError::Aborted);
+            Ok(value) => value,
+            Err(error) => {
+                let error = TransactionError::Work(error);
                 // Awaited, so that the locks are gone before anything else is tried.
                 return match until(deadline, transaction.rollback()).await {
-                    Some(Ok(())) if lost => Run::Lost(error),
+                    Some(Ok(())) if has_lost(watch) => Run::Lost(error),
                     _ => Run::Failed(error),
                 };
             }
         };
         match until(deadline, transaction.commit()).await {
-            Some(Ok(())) => Run::Done(value),
+            Some(Ok(())) if watch.has_committed() => Run::Done(value),
+            // The server answers COMMIT with ROLLBACK after a failure that the closure hid.
+            Some(Ok(())) if has_lost(watch) => Run::Lost(TransactionError::Aborted),
+            Some(Ok(())) => Run::Failed(TransactionError::Aborted),
             None => Run::Failed(late(true)),
             Some(Err(error)) if error::is_serialization_failure(&error) => {
                 Run::Lost(TransactionError::Commit(error.into()))
@@ -308,7 +312,7 @@ impl Pool<Postgres> {
     /// # use headpond::{Pool, postgres::{self, Postgres}, transaction::Options};
     /// # async fn transfer(pool: Pool<Postgres>) -> Result<(), Box<dyn std::error::Error>> {
     /// let options = Options::default();
-    /// pool.with_transaction(&options, async |tx| {
+    /// pool.with_transaction(options, async |tx| {
     ///     tx.execute("UPDATE account SET balance = balance - 1 WHERE id = $1", &[&1]).await?;
     ///     tx.execute("UPDATE account SET balance = balance + 1 WHERE id = $1", &[&2]).await
     /// })
@@ -317,14 +321,16 @@ impl Pool<Postgres> {
     /// ```
     pub async fn with_transaction<T, E, F>(
         &self,
-        options: &Options,
+        options: Options,
         work: F,
     ) -> Result<T, TransactionError<E, PostgresError>>
     where
         F: AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
     {
-        let mut connection =
-            self.get_timeout(options.max_wait).await.map_err(TransactionError::NoConnection)?;
+        // Owned, because a future that borrows the pool and runs an async closure is not `Send` for
+        // every lifetime, as far as the compiler can tell.
+        let got = self.get_owned_timeout(options.max_wait).await;
+        let mut connection = got.map_err(TransactionError::NoConnection)?;
         connection.with_transaction(options, work).await
     }
 }

@@ -9,6 +9,8 @@ mod keys;
 mod pool;
 mod read;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::fmt;
@@ -36,7 +38,7 @@ pub struct Secret(String);
 /// # Examples
 /// ```
 /// use headpond::postgres::{Config, SslMode};
-/// let url = "postgresql://app:secret@db1,db2:6432/shop?sslmode=verify-full&pool_max_conns=20";
+/// let url = "postgresql://app:secret@db1,db2:6432/shop?sslrootcert=system&pool_max_conns=20";
 /// let config: Config = url.parse()?;
 /// assert_eq!((config.hosts.len(), config.tls.mode), (2, SslMode::VerifyFull));
 /// assert!(!format!("{config:?}").contains("secret"));
@@ -249,7 +251,7 @@ impl Config {
         let set = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
         let use_pooler = match set("USE_PGBOUNCER") {
             None => false,
-            Some(value) => choices::truth(&value).ok_or_else(|| ConfigError::BadValue {
+            Some(value) => choices::truth(&value).ok_or(ConfigError::BadValue {
                 key: "USE_PGBOUNCER",
                 value,
                 origin: Origin::Environment("USE_PGBOUNCER"),

@@ -18,8 +18,10 @@ use super::url::Pair;
 /// What the process knows beside the connection string.
 #[derive(Clone)]
 pub struct Environment {
-    variables: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    variables: Arc<Variables>,
 }
+
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -253,6 +253,7 @@ impl Follower {
             Some(BackendTag::CommandComplete) => {
                 if let Ok(complete) = CommandComplete::read(&kept) {
                     self.watch.soiled(Dirt::of_tag(complete.tag));
+                    self.watch.committed.store(complete.tag == b"COMMIT", SeqCst);
                     if drops_statements(complete.tag) {
                         self.forget_statements();
                     }

@@ -13,10 +13,12 @@ mod driver;
 mod follow;
 mod frames;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use headpond_wire::Status;
 use parking_lot::Mutex;
@@ -49,6 +51,8 @@ pub(crate) struct Watch {
     /// The byte of the last ReadyForQuery.
     status: AtomicU8,
     dirt: AtomicU32,
+    /// The last statement that finished was a COMMIT, and did commit.
+    committed: AtomicBool,
     /// The SQLSTATE of the last error, or zeros.
     error: AtomicU64,
     /// Counts the events that made prepared statements worthless.
@@ -67,6 +71,7 @@ impl Watch {
             owed: AtomicU32::new(1),
             status: AtomicU8::new(Status::Failed.byte()),
             dirt: AtomicU32::new(0),
+            committed: AtomicBool::new(false),
             error: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             key: Mutex::new(None),
@@ -116,6 +121,11 @@ impl Watch {
         self.error.store(0, SeqCst);
     }
 
+    /// Returns whether the last statement that finished was a COMMIT, and did commit.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.committed.load(SeqCst)
+    }
+
     /// Returns a number that changes when prepared statements became worthless.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
@@ -142,6 +152,19 @@ impl Watch {
             }
             if self.is_quiet() {
                 return true;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the session has ended.
+    pub(crate) async fn ended_at_last(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_over() {
+                return;
             }
             changed.await;
         }
