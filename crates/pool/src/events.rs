@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -102,16 +102,24 @@ impl Events {
 pub struct Errors {
     /// How many.
     pub count: u64,
-    /// The last one in words.
+    /// The last one in words; of a burst, one of them.
     pub last: Option<String>,
     /// When it was.
     pub last_at: Option<SystemTime>,
 }
 
+/// Errors that follow each other so closely are one burst.
+const BURST: Duration = Duration::from_millis(10);
+
 impl Errors {
     pub(crate) fn note(&mut self, error: &dyn fmt::Display) {
         self.count += 1;
-        self.last = Some(error.to_string());
-        self.last_at = Some(SystemTime::now());
+        let now = SystemTime::now();
+        // Putting ten thousand refusals of one moment into words would cost more than it tells.
+        let burst = |last: SystemTime| now.duration_since(last).is_ok_and(|since| since < BURST);
+        if !self.last_at.is_some_and(burst) {
+            self.last = Some(error.to_string());
+        }
+        self.last_at = Some(now);
     }
 }

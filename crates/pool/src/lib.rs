@@ -33,6 +33,10 @@ mod hooks;
 mod house;
 mod leak;
 mod manager;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "tower")]
+pub mod middleware;
 mod pool;
 #[cfg(feature = "config")]
 pub mod registry;
@@ -40,6 +44,7 @@ pub mod retry;
 mod settings;
 mod shared;
 mod sizing;
+mod source;
 mod status;
 mod sync;
 mod task;
@@ -70,4 +75,10 @@ pub use manager::{CloseReason, ConnectFailure, Fate, Manager};
 pub use pool::{Distributions, Leftover, Pool};
 pub use settings::{Check, Nested, Settings, SettingsError, default_max, default_min};
 pub use sizing::{Advice, Law, Reason, SizeChange, Sizing};
+pub use source::{Dialect, PoolSource};
 pub use status::{Status, Totals};
+
+/// The pages that show code are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/migration.md")]
+struct Migration;

@@ -16,6 +16,7 @@
 
 mod backoff;
 mod classify;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

@@ -202,3 +202,22 @@ impl Manager for FakeManager {
         error.0
     }
 }
+
+/// A pretended transaction: what is not committed is cleaned up when the connection comes back.
+#[cfg(feature = "tower")]
+impl crate::middleware::Transactional for FakeManager {
+    async fn begin(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+        connection.fate = Fate::Reset;
+        Ok(())
+    }
+
+    async fn commit(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+        connection.fate = Fate::Reuse;
+        Ok(())
+    }
+
+    async fn rollback(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+        connection.fate = Fate::Reuse;
+        Ok(())
+    }
+}

@@ -241,7 +241,7 @@ async fn events_tell_what_happens_and_never_hold_anybody_up() {
     assert_eq!(listener.next().await.unwrap().kind, EventKind::Error);
     let errors = pool.errors();
     assert_eq!(errors.count, 2, "the connect, and the caller who was told");
-    assert!(errors.last.unwrap().contains("rejected the login") && errors.last_at.is_some());
+    assert!(errors.last.unwrap().contains("pretended failure") && errors.last_at.is_some());
     drop(pool);
     while let Some(event) = listener.next().await {
         assert!(matches!(event.kind, EventKind::Remove(_)));

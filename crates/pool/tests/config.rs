@@ -105,9 +105,10 @@ fn every_variable_sets_what_its_row_says() {
                     load(&[main, ("USE_PGBOUNCER", yes), ("PGBOUNCER_URL", bouncer)])
                 };
                 let with = used("true");
-                assert_eq!(with.databases["main"].url.reveal(), bouncer);
+                let marked = format!("{bouncer}?pgbouncer=true");
+                assert_eq!(with.databases["main"].url.reveal(), marked);
                 assert_eq!(with.databases["main"].statement_cache, Some(0));
-                assert_eq!(with.general.pgbouncer.unwrap().reveal(), bouncer);
+                assert_eq!(with.general.pgbouncer.unwrap().reveal(), marked);
                 let without = used("false");
                 assert_eq!(without.databases["main"].url.reveal(), "postgres://a@db/d");
                 assert!(without.general.pgbouncer.is_none());
@@ -266,6 +267,22 @@ fn sizes_follow_the_machine_unless_somebody_says_otherwise() {
     let errors = Sources::new(vars(&both)).load().unwrap_err().to_string();
     let said =
         "environment variable DB_POOL_MAX: database main: min is 3, more than max, which is 2";
+    assert_eq!(errors, said);
+}
+
+#[test]
+fn a_budget_has_room_for_what_the_pools_keep() {
+    let two = |more: &[(&str, &str)]| {
+        let all = [("DATABASE_URL", "postgres://m/d"), ("MYSQL_URL", "mysql://m/d")];
+        let all: Vec<_> = all.iter().chain(more).copied().collect();
+        Sources::new(vars(&all)).load()
+    };
+    let config = two(&[("HEADPOND_BUDGET", "6")]).unwrap();
+    let min = |name: &str| config.databases[name].pool.min;
+    assert_eq!((min("main"), min("mysql")), (3, 3), "what nobody asked for gives way");
+    let errors = two(&[("HEADPOND_BUDGET", "6"), ("DB_POOL_MIN", "4")]).unwrap_err().to_string();
+    let said = "environment variable HEADPOND_BUDGET: budget is 6, less than the sum of every \
+                pool.min, which is 8";
     assert_eq!(errors, said);
 }
 

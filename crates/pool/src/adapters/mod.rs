@@ -10,7 +10,7 @@ mod provider;
 
 #[cfg(feature = "mysql")]
 pub mod mysql;
-#[cfg(feature = "redis")]
-pub mod redis;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;

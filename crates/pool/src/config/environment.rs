@@ -216,6 +216,13 @@ impl Reader<'_> {
             self.heard.error(place, problem, None);
             return;
         };
+        // As Prisma says it: the adapter of PostgreSQL wants to know what it talks to.
+        let mut url = url.reveal().to_owned();
+        if !url.contains("pgbouncer=") {
+            url.push_str(if url.contains('?') { "&" } else { "?" });
+            url.push_str("pgbouncer=true");
+        }
+        let url = Secret::from(url);
         let main = || About::Named(MAIN.to_owned());
         let none = Secret::from("0");
         for (about, key, text) in [

@@ -95,6 +95,13 @@ pub enum Problem {
         /// Why.
         error: SettingsError,
     },
+    /// A budget without room for what the pools are to keep.
+    Budget {
+        /// The budget.
+        budget: u32,
+        /// What the pools are to keep together.
+        kept: u64,
+    },
     /// A name that cannot be a database's.
     Name,
 }
@@ -131,6 +138,12 @@ impl fmt::Display for Problem {
                 write!(f, "{variable} is set as well: which of the two is meant?")
             }
             Self::Settings { database, error } => write!(f, "database {database}: {error}"),
+            Self::Budget { budget, kept } => {
+                write!(
+                    f,
+                    "budget is {budget}, less than the sum of every pool.min, which is {kept}"
+                )
+            }
             Self::Name => f.write_str("a database's name is made of letters, digits, - and _"),
         }
     }

@@ -130,7 +130,8 @@ pub(super) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     heard.said.sort_by_key(|said| said.layer);
     let profile = profile(sources, &mut heard);
     let general = general(&mut heard);
-    let databases = databases(&mut heard, profile);
+    let mut databases = databases(&mut heard, profile);
+    fit_budget(&mut heard, &general, &mut databases);
     if heard.errors.is_empty() {
         Ok(Config { profile, databases, general, notes: heard.notes })
     } else {
@@ -202,6 +203,31 @@ fn databases(heard: &mut Heard, profile: Option<Profile>) -> BTreeMap<String, Da
         Some((name, config))
     });
     built.collect()
+}
+
+/// Sees to it that the budget has room for what the pools are to keep: minima that nobody asked
+/// for give way, others are an error.
+fn fit_budget(
+    heard: &mut Heard,
+    general: &General,
+    databases: &mut BTreeMap<String, DatabaseConfig>,
+) {
+    let Some(budget) = general.budget.filter(|budget| *budget > 0) else { return };
+    let kept = |databases: &BTreeMap<String, DatabaseConfig>| {
+        databases.values().map(|config| u64::from(config.pool.min)).sum::<u64>()
+    };
+    if kept(databases) > u64::from(budget) {
+        let share = budget / u32::try_from(databases.len()).unwrap_or(u32::MAX);
+        for config in databases.values_mut() {
+            if matches!(config.origin("pool.min"), Origin::Default | Origin::Profile(_)) {
+                config.pool.min = config.pool.min.min(share);
+            }
+        }
+    }
+    let kept = kept(databases);
+    if kept > u64::from(budget) {
+        heard.error(general.origin("budget"), Problem::Budget { budget, kept }, None);
+    }
 }
 
 /// Notes what was said of databases that there are not.

@@ -5,6 +5,7 @@
 
 use super::duration::Bare;
 use super::error::{Invalid, Problem};
+use super::kind::Kind;
 use super::nearest::nearest;
 
 /// An option of a URL.
@@ -34,11 +35,11 @@ pub static OPTIONS: &[UrlOption] = &[
     option("pool_max_conns", Some("pool.max"), "pgxpool", Bare::Refused),
     option("pool_min_conns", Some("pool.min"), "pgxpool", Bare::Refused),
     option("pool_min_idle_conns", Some("pool.min"), "pgxpool", Bare::Refused),
-    option("pool_max_conn_lifetime", Some("pool.lifetime"), "pgxpool", Bare::Refused),
-    option("pool_max_conn_lifetime_jitter", Some("pool.lifetime_jitter"), "pgxpool", Bare::Refused),
-    option("pool_max_conn_idle_time", Some("pool.idle_timeout"), "pgxpool", Bare::Refused),
-    option("pool_health_check_period", None, "pgxpool", Bare::Refused),
-    option("pool_ping_timeout", Some("pool.check_timeout"), "pgxpool", Bare::Refused),
+    option("pool_max_conn_lifetime", Some("pool.lifetime"), "pgxpool", Bare::Seconds),
+    option("pool_max_conn_lifetime_jitter", Some("pool.lifetime_jitter"), "pgxpool", Bare::Seconds),
+    option("pool_max_conn_idle_time", Some("pool.idle_timeout"), "pgxpool", Bare::Seconds),
+    option("pool_health_check_period", Some("pool.keep_alive"), "pgxpool", Bare::Seconds),
+    option("pool_ping_timeout", Some("pool.check_timeout"), "pgxpool", Bare::Seconds),
     option("connection_limit", Some("pool.max"), "Prisma", Bare::Refused),
     option("pool_timeout", Some("pool.acquire_timeout"), "Prisma", Bare::Seconds),
     option("pgbouncer", Some("statement_cache"), "Prisma", Bare::Refused),
@@ -58,6 +59,7 @@ pub static OPTIONS: &[UrlOption] = &[
 /// A URL taken apart.
 #[derive(Debug)]
 pub(super) struct Split {
+    postgres: bool,
     /// The URL without our options.
     pub(super) url: String,
     /// Ours: name, key, text, and what a bare number counts.
@@ -71,7 +73,8 @@ pub(super) struct Split {
 /// Takes the pool's options out of a URL.
 pub(super) fn split(url: &str) -> Split {
     let (found, idle, problems) = (Vec::new(), Vec::new(), Vec::new());
-    let mut split = Split { url: url.to_owned(), found, idle, problems };
+    let postgres = Kind::of_url(url) == Some(Kind::Postgres);
+    let mut split = Split { postgres, url: url.to_owned(), found, idle, problems };
     let Some((before, options)) = url.split_once('?') else { return split };
     if options.contains('@') && url.contains("://") && !before.contains('@') {
         let problem = Problem::Value { key: "url", invalid: Invalid::AtInOptions };
@@ -101,7 +104,11 @@ impl Split {
         if let Some(option) = OPTIONS.iter().find(|option| option.name == name) {
             match option.key {
                 None => self.idle.push(option.name),
-                Some("statement_cache") => self.pgbouncer(value),
+                Some("statement_cache") => {
+                    self.pgbouncer(value);
+                    // The adapter of PostgreSQL wants to know what it talks to.
+                    return !self.postgres;
+                }
                 Some(key) => self.found.push((option.name, key, decoded(value), option.bare)),
             }
             return true;

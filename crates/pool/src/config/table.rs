@@ -12,6 +12,7 @@ use super::duration::{Bare, parse, parse_optional, show, show_optional};
 use super::error::Invalid;
 use super::{DatabaseConfig, General};
 use crate::settings::{Check, Nested};
+use crate::sizing::Sizing;
 
 /// One key of a configuration; `T` is what it belongs to.
 pub struct Key<T> {
@@ -151,8 +152,10 @@ pub static DATABASE: &[Key<DatabaseConfig>] = keys! {
         "it is a mistake only if many tasks do it at once";
     "pool.priority_step", TIME, |c, t, b| c.pool.priority_step = parse(t, b)?,
         |c| show(c.pool.priority_step), "whoever has waited so long is as urgent as the next class";
+    "pool.sizing", "advise, or a range such as 5..50", |c, t, b| c.pool.sizing = sizing(t)?,
+        |c| show_sizing(c.pool.sizing), "nobody trusts a pool that grows by itself unasked";
     "pool.breaker.enabled", FLAG, |c, t, b| c.breaks = flag(t)?, |c| c.breaks.to_string(),
-        "one prober with a short pause finds a recovery sooner, and callers are told at once anyway";
+        "one prober with a short pause finds a recovery sooner";
     "pool.breaker.window", TIME, |c, t, b| c.breaker.window = parse(t, b)?,
         |c| show(c.breaker.window), "pools make few connects";
     "pool.breaker.calls_min", COUNT, |c, t, b| c.breaker.calls_min = number(t)?,
@@ -203,6 +206,22 @@ pub static GENERAL: &[Key<General>] = keys! {
     "log_events", FLAG, |c, t, b| c.log_events = flag(t)?, |c| c.log_events.to_string(),
         "a line for every loan is for debugging";
 };
+
+fn sizing(text: &str) -> Result<Sizing, Invalid> {
+    if text.trim() == "advise" {
+        return Ok(Sizing::Advise);
+    }
+    let expected = Invalid::Word("advise, or a range such as 5..50");
+    let (min, max) = text.split_once("..").ok_or(expected)?;
+    Ok(Sizing::Auto { min: number(min)?, max: number(max)? })
+}
+
+fn show_sizing(sizing: Sizing) -> String {
+    match sizing {
+        Sizing::Advise => "advise".to_owned(),
+        Sizing::Auto { min, max } => format!("{min}..{max}"),
+    }
+}
 
 fn set_jitter(config: &mut DatabaseConfig, text: &str, bare: Bare) -> Result<(), Invalid> {
     config.jitter = None;

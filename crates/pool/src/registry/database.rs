@@ -145,19 +145,27 @@ fn boxed<E: std::error::Error + Send + Sync + 'static>(error: Error<E>) -> BoxEr
 }
 
 /// What a database is to be opened with; handed to the adapter.
-pub struct Plan<'a> {
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Plan {
     /// What is configured.
-    pub config: &'a DatabaseConfig,
-    pub(super) budget: Option<&'a Budget>,
-    pub(super) events: Option<usize>,
+    pub config: DatabaseConfig,
+    /// What all pools share.
+    pub budget: Option<Budget>,
+    /// How many events are kept for listeners, if there are to be any.
+    pub events: Option<usize>,
 }
 
-impl Plan<'_> {
+impl Plan {
     /// Begins a pool over a manager, with everything that is configured.
     pub fn builder<M: Manager>(&self, manager: M) -> Builder<M> {
-        let builder = Pool::builder(manager).name(&*self.config.name);
-        let builder = builder.settings(self.config.pool.clone());
-        let builder = match self.budget {
+        self.apply(Pool::builder(manager))
+    }
+
+    /// Gives a pool that was begun everything that is configured.
+    pub fn apply<M: Manager>(&self, builder: Builder<M>) -> Builder<M> {
+        let builder = builder.name(&*self.config.name).settings(self.config.pool.clone());
+        let builder = match &self.budget {
             Some(budget) => builder.budget(budget),
             None => builder,
         };
@@ -168,5 +176,8 @@ impl Plan<'_> {
     }
 }
 
+/// What opening a database comes to.
+pub type Opened = Result<Arc<dyn DynDatabase>, BoxError>;
+
 /// Opens databases of one kind.
-pub type Opener = Box<dyn Fn(&Plan<'_>) -> Result<Arc<dyn DynDatabase>, BoxError> + Send + Sync>;
+pub(super) type Opener = Box<dyn Fn(Plan) -> BoxFuture<'static, Opened> + Send + Sync>;

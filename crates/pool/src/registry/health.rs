@@ -119,15 +119,10 @@ impl Health {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut checks = Map::new();
-        let of_kind: [(&str, fn(Kind) -> bool); 3] = [
-            ("database", Kind::is_sql),
-            ("redis", |kind| kind == Kind::Redis),
-            ("http", |kind| kind == Kind::Http),
-        ];
-        for (name, is) in of_kind {
-            let mut some = self.databases.iter().filter(|health| is(health.tested.kind)).peekable();
-            if some.peek().is_some() {
-                checks.insert(name.to_owned(), servers(some));
+        for name in ["database", "redis", "http"] {
+            let some = || self.databases.iter().filter(|one| check_of(one.tested.kind) == name);
+            if some().next().is_some() {
+                checks.insert(name.to_owned(), servers(some()));
             }
         }
         let pool = self.databases.iter().map(DatabaseHealth::pool).max().unwrap_or_default();
@@ -144,6 +139,15 @@ impl Health {
             "checks": checks,
             "databases": databases,
         })
+    }
+}
+
+/// Returns the name of the check that a kind belongs to.
+const fn check_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Redis => "redis",
+        Kind::Http => "http",
+        Kind::Postgres | Kind::Mysql | Kind::Sqlite => "database",
     }
 }
 

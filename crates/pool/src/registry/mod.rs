@@ -4,7 +4,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use headpond::config::{Kind, Sources, Vars};
-//! use headpond::registry::Databases;
+//! use headpond::registry::{Databases, Opened, Plan};
 //! use headpond::testing::FakeManager;
 //! use headpond::Pool;
 //!
@@ -12,7 +12,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let vars = Vars::from_iter([("MYSQL_GPS_URL", "mysql://db/gps"), ("REDIS_HOST", "cache")]);
 //! let config = Sources::new(vars).load()?;
-//! let fake = |plan: &headpond::registry::Plan<'_>| -> headpond::registry::Opened {
+//! let fake = async |plan: Plan| -> Opened {
 //!     Ok(Arc::new(plan.builder(FakeManager::default()).build()?))
 //! };
 //! let databases = Databases::builder(config)
@@ -49,19 +49,17 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-pub use database::{DynDatabase, Opener, Plan};
+use database::Opener;
+pub use database::{DynDatabase, Opened, Plan};
 pub use health::{Health, Tested, Verdict};
 pub use monitoring::Sample;
 pub use shutdown::{Report, Unfinished};
-pub use statistics::Statistics;
+pub use statistics::{DatabasesSource, Statistics};
 
 use crate::budget::Budget;
 use crate::config::{Config, General, Kind};
 use crate::error::BoxError;
 use monitoring::Tasks;
-
-/// What an opener returns.
-pub type Opened = Result<Arc<dyn DynDatabase>, BoxError>;
 
 /// Events kept for the log, if everything is to be logged.
 const EVENTS_KEPT: usize = 1024;
@@ -229,12 +227,15 @@ impl Databases {
 impl Builder {
     /// Says how databases of a kind are opened. Default: by the adapter whose feature is on,
     /// because that is what it is there for.
-    pub fn opener(
+    pub fn opener<F>(
         mut self,
         kind: Kind,
-        opener: impl Fn(&Plan<'_>) -> Opened + Send + Sync + 'static,
-    ) -> Self {
-        self.openers.insert(kind, Box::new(opener));
+        opener: impl Fn(Plan) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Opened> + Send + 'static,
+    {
+        self.openers.insert(kind, Box::new(move |plan| Box::pin(opener(plan))));
         self
     }
 
@@ -242,20 +243,24 @@ impl Builder {
     ///
     /// # Errors
     /// When there is no adapter for a database, or it refuses the configuration.
-    pub fn open(self) -> Result<Databases, StartError> {
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the pools.
+    pub async fn open(self) -> Result<Databases, StartError> {
         let Self { config, openers } = self;
         let budget = config.general.budget.map(Budget::new);
         let events = config.general.log_events.then_some(EVENTS_KEPT);
         let mut databases = BTreeMap::new();
-        for (name, config) in &config.databases {
+        for (name, config) in config.databases {
             let kind = config.kind;
             let Some(opener) = openers.get(&kind) else {
-                return Err(StartError::NoAdapter { name: name.clone(), kind });
+                return Err(StartError::NoAdapter { name, kind });
             };
-            let plan = Plan { config, budget: budget.as_ref(), events };
-            let database =
-                opener(&plan).map_err(|cause| StartError::Open { name: name.clone(), cause })?;
-            databases.insert(name.clone(), Member { kind, database });
+            let plan = Plan { config, budget: budget.clone(), events };
+            match opener(plan).await {
+                Ok(database) => drop(databases.insert(name, Member { kind, database })),
+                Err(cause) => return Err(StartError::Open { name, cause }),
+            }
         }
         let general = config.general;
         let tasks = Mutex::new(Tasks::default());
@@ -274,7 +279,10 @@ impl Builder {
     pub async fn start(self) -> Result<Databases, StartError> {
         let within = self.config.general.startup_timeout;
         let until = Instant::now() + within;
-        let databases = self.open()?;
+        let databases = match timeout_at(until, self.open()).await {
+            Ok(databases) => databases?,
+            Err(_) => return Err(StartError::Unreachable { failed: Vec::new(), within }),
+        };
         let begin = move |database: Arc<dyn DynDatabase>| async move {
             database.warm_up(within).await?;
             database.test().await

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use headpond_stats::{Snapshot, Source};
 use serde_json::{Map, Value, json};
 
 use super::timestamp::rfc3339;
 use super::{Databases, DynDatabase};
 use crate::events::Errors;
+use crate::source::{Dialect, Moment};
 use crate::status::Status;
 
 /// One pool in numbers.
@@ -85,5 +87,30 @@ impl Databases {
     pub fn connections_json(&self) -> Value {
         let pools = self.statistics().into_iter();
         pools.map(|(name, statistics)| (name, statistics.to_connection_json())).collect()
+    }
+}
+
+/// All pools as a source of metrics; made by [`Databases::source`].
+#[derive(Clone, Debug)]
+pub struct DatabasesSource {
+    databases: Databases,
+    dialects: Vec<Dialect>,
+}
+
+impl Databases {
+    /// Makes a source of metrics of all pools.
+    #[must_use]
+    pub fn source(&self, dialects: impl IntoIterator<Item = Dialect>) -> DatabasesSource {
+        DatabasesSource { databases: self.clone(), dialects: dialects.into_iter().collect() }
+    }
+}
+
+impl Source for DatabasesSource {
+    fn collect(&self, into: &mut Snapshot) {
+        for (name, _, database) in self.databases.iter() {
+            let (status, distributions) = (database.status(), database.distributions());
+            let moment = Moment { name, status, distributions, errors: database.errors().count };
+            self.dialects.iter().for_each(|dialect| moment.collect(*dialect, into));
+        }
     }
 }
