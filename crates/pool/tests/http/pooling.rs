@@ -69,6 +69,7 @@ async fn whoever_asked_first_is_served_first() {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
+    assert_eq!(client.origin_status()[0].totals.waits, 19, "all but the first");
     let expected: Vec<String> = (0..20).map(|n| format!("/held/{n}")).collect();
     assert_eq!(*server.seen.paths.lock(), expected);
 }

@@ -55,6 +55,8 @@ impl Exchange<'_> {
         mut body: Body,
     ) -> Result<(Response<Incoming>, Lease), Error> {
         let mut fresh = 0;
+        // Each repetition uses up a connection: there are no more than the maximum to use up.
+        let mut left = self.settings.max_per_origin.saturating_add(FRESH_MAX);
         loop {
             let (place, wanted) = self.directory.visit(origin)?;
             let guard = self.connection(&place).await?;
@@ -73,8 +75,9 @@ impl Exchange<'_> {
                 Failed::Stale(cause) => (again.filter(|_| is_idempotent(&head.method)), cause),
             };
             fresh += u32::from(!reused);
+            left = left.saturating_sub(1);
             body = match next {
-                Some(body) if fresh < FRESH_MAX => body,
+                Some(body) if fresh < FRESH_MAX && left > 0 => body,
                 _ => return Err(Error::Exchange { origin, cause, sent }),
             };
             place.counts.retries.fetch_add(1, SeqCst);
@@ -87,8 +90,7 @@ impl Exchange<'_> {
             return Ok(guard);
         }
         let rest = self.deadline.saturating_duration_since(Instant::now());
-        let status = place.pool.status();
-        if status.in_use >= status.max || status.waiting > 0 {
+        if place.counts.wanted.load(SeqCst) > self.settings.max_per_origin {
             place.counts.waits.fetch_add(1, SeqCst);
         }
         place
