@@ -31,6 +31,9 @@ mod guard;
 mod holders;
 mod hooks;
 mod house;
+#[cfg(feature = "http")]
+#[path = "adapters/http/mod.rs"]
+pub mod http;
 mod leak;
 mod manager;
 #[cfg(feature = "metrics")]

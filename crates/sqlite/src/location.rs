@@ -7,7 +7,6 @@
 //! Left out: whether there is such a file (`open.rs`).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::UrlError;
@@ -156,9 +155,11 @@ fn local(rest: &str) -> Result<&str, UrlError> {
 
 /// Returns a name that no other database in memory has.
 fn unique() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    // The slash lets nobody meet it by accident: names from URLs are used as they are.
-    format!("headpond/{}", NEXT.fetch_add(1, Relaxed))
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library seeds its maps from the operating system; the slash lets nobody meet
+    // the name by accident, since names from URLs are used as they are.
+    let random = || RandomState::new().hash_one(0_u8);
+    format!("headpond/{:016x}{:016x}", random(), random())
 }
 
 fn one_of<T: Copy>(
