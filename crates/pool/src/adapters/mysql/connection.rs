@@ -15,7 +15,7 @@ use std::task::{Context, Waker};
 
 use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::{FromRow, Protocol, Queryable};
-use mysql_async::{BinaryProtocol, Conn, Params, QueryResult, TextProtocol};
+use mysql_async::{Conn, Params, QueryResult, TextProtocol};
 
 use super::error::Error;
 use super::statement::{Touch, touch};
@@ -387,10 +387,3 @@ async fn none<P: Protocol>(answer: Answer<'_, P>) -> Result<u64, Error> {
     result.drop_result().await?;
     Ok(changed)
 }
-
-/// Both protocols are read the same way.
-const _: fn() = || {
-    fn reads<P: Protocol>() {}
-    reads::<TextProtocol>();
-    reads::<BinaryProtocol>();
-};

@@ -159,10 +159,10 @@ impl crate::Manager for Manager {
         }
         let (id, server) = (connection.id(), Arc::clone(&connection.server));
         drop(connection);
-        if self.kills {
-            if let Err(error) = self.killer.kill(self.open(), id, &server).await {
-                tracing::debug!(session = id, %error, "the abandoned session was not killed");
-            }
+        if self.kills
+            && let Err(error) = self.killer.kill(self.open(), id, &server).await
+        {
+            tracing::debug!(session = id, %error, "the abandoned session was not killed");
         }
     }
 }

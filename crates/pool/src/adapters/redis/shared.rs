@@ -5,7 +5,8 @@
 //! change the session for others is refused.
 //!
 //! Invariant: nothing is sent that changes the session or keeps it busy.
-//! Left out: connects and tries (`lines.rs`), and commands that need a connection of their own (`manager.rs`).
+//! Left out: connects and tries (`lines.rs`), and commands that need a connection of their own
+//! (`manager.rs`).
 
 use std::fmt;
 use std::sync::Arc;
