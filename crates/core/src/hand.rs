@@ -200,13 +200,13 @@ impl PoolCore {
     /// Returns when one more connection may be opened for a waiter; `None`: not before something
     /// else happens.
     pub(crate) fn open_at(&self) -> Option<Timestamp> {
-        let from = self.connector_at()?;
         let total = self.slots.total();
-        if total < self.limits.regular() {
-            return Some(from);
-        }
         if total >= self.limits.hard(&self.policy) {
             return None;
+        }
+        let from = self.connector_at()?;
+        if total < self.limits.regular() {
+            return Some(from);
         }
         let reserve_at = self.waiters.oldest_since()? + self.policy.reserve_after?;
         Some(from.max(reserve_at))
@@ -231,7 +231,10 @@ impl PoolCore {
             && self.slots.total() < self.limits.regular()
             && self.keeping == Keeping::Idle
             && self.connector.probes(&self.policy);
-        let from = self.connector_at().filter(|_| needed)?;
+        if !needed {
+            return None;
+        }
+        let from = self.connector_at()?;
         (from <= self.last_asked + DEMAND_WINDOW).then_some(from)
     }
 

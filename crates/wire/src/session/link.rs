@@ -37,7 +37,7 @@ pub enum Orphan {
 /// Joins a client and a settled server.
 pub fn link(c: &mut ClientState, s: &mut ServerState, cx: &mut Context<'_>) -> Linked {
     c.status = s.status;
-    if c.parameters.is(&s.parameters) || mutant::is_made(Mutant::NoSettle) {
+    if c.parameters.unite(&mut s.parameters) || mutant::is_made(Mutant::NoSettle) {
         return Linked::Ready;
     }
     let plan = settle::plan(&c.parameters, &s.parameters);

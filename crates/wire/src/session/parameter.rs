@@ -156,12 +156,40 @@ impl Parameters {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Makes two sets with the same values one, and tells whether they have. Of two the one that
+    /// lies lower in memory stays: so all clients and servers with these values end up with one.
+    pub(super) fn unite(&mut self, other: &mut Self) -> bool {
+        if self.is(other) {
+            return true;
+        }
+        let same =
+            Arc::ptr_eq(&self.0.tracked, &other.0.tracked) && self.0.values == other.0.values;
+        if same {
+            if Arc::as_ptr(&self.0) < Arc::as_ptr(&other.0) {
+                *other = self.clone();
+            } else {
+                *self = other.clone();
+            }
+        }
+        same
+    }
+
     /// Returns the values wanted here that differ in `present`, where `present` knows a value.
     pub(super) fn differing<'a>(
         &'a self,
         present: &'a Self,
     ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.iter().filter(|(name, wanted)| present.get(name).is_some_and(|now| now != *wanted))
+        let same_names = Arc::ptr_eq(&self.0.tracked, &present.0.tracked);
+        let pairs = self.0.tracked.names().zip(self.0.values.iter()).enumerate();
+        pairs.filter_map(move |(position, (name, wanted))| {
+            let wanted = wanted.as_deref()?;
+            let now = if same_names {
+                present.0.values.get(position)?.as_deref()?
+            } else {
+                present.get(name)?
+            };
+            (now != wanted).then_some((name, wanted))
+        })
     }
 
     /// Takes over how a server spells the values wanted here.
@@ -199,6 +227,12 @@ mod tests {
     fn set(pairs: &[(&str, &str)]) -> Parameters {
         let tracked = Tracked::new(["search_path"]).unwrap();
         Parameters::new(&tracked, pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
+    }
+
+    /// Other values under the names of `like`.
+    fn same_names(like: &Parameters, pairs: &[(&str, &str)]) -> Parameters {
+        let pairs = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        Parameters::new(&like.0.tracked, pairs)
     }
 
     #[test]
@@ -251,6 +285,35 @@ mod tests {
         let mut wanted = Parameters::new(&tracked, all());
         wanted.adopt(&present);
         assert!(wanted.is(&present));
+    }
+
+    #[test]
+    fn sets_with_the_same_values_end_up_as_one() {
+        let tracked = Tracked::new(["search_path"]).unwrap();
+        let new = |path: &[u8]| {
+            Parameters::new(&tracked, [(&b"TimeZone"[..], &b"UTC"[..]), (b"search_path", path)])
+        };
+        let (mut clients, mut servers) = (Vec::from([new(b"a")]), Vec::new());
+        clients.extend((0..3).map(|_| new(b"a")));
+        servers.extend((0..3).map(|_| new(b"a")));
+        for _ in 0..2 {
+            for server in &mut servers {
+                for client in &mut clients {
+                    assert!(client.unite(server));
+                    assert!(client.is(server));
+                }
+            }
+        }
+        assert!(clients.iter().chain(&servers).all(|set| set.is(&servers[0])));
+    }
+
+    #[test]
+    fn sets_that_differ_in_a_value_or_in_knowing_it_stay_two() {
+        let one = set(&[("TimeZone", "UTC"), ("search_path", "a")]);
+        for other in [&[("TimeZone", "UTC"), ("search_path", "b")][..], &[("TimeZone", "UTC")]] {
+            let (mut one, mut other) = (one.clone(), same_names(&one, other));
+            assert!(!one.unite(&mut other) && !one.is(&other));
+        }
     }
 
     #[test]
