@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use headpond_core::{Limits, Policy, PoolCore};
 use headpond_stats::{Counter, Distribution, Histogram};
 use headpond_wire::auth::scram;
+use headpond_wire::backend;
 use headpond_wire::login::connect::Welcome;
 use headpond_wire::session;
 use headpond_wire::startup::Replication;
@@ -212,6 +213,36 @@ pub struct Greeting {
     pub welcome: Welcome,
     /// The parameters that follow clients; shared by all that change none.
     pub parameters: session::Parameters,
+    /// What every client is told, as it is sent: the parameters that are nobody's own.
+    fixed: Vec<u8>,
+    /// Which of the parameters in `welcome` each client has values of its own for.
+    followed: Vec<usize>,
+}
+
+impl Greeting {
+    /// Prepares what the clients of a pool are told.
+    #[must_use]
+    pub fn new(welcome: Welcome, parameters: session::Parameters) -> Self {
+        let (mut fixed, mut followed) = (Vec::new(), Vec::new());
+        for (place, (name, value)) in welcome.params.iter().enumerate() {
+            if parameters.get(name).is_some() {
+                followed.push(place);
+            } else {
+                backend::parameter_status(&mut fixed, name, value);
+            }
+        }
+        Self { welcome, parameters, fixed, followed }
+    }
+
+    /// Tells a client all parameters, those that follow it with its own values.
+    pub fn write(&self, out: &mut Vec<u8>, own: &session::Parameters) {
+        out.extend_from_slice(&self.fixed);
+        for (name, value) in
+            self.followed.iter().filter_map(|place| self.welcome.params.get(*place))
+        {
+            backend::parameter_status(out, name, own.get(name).unwrap_or(value));
+        }
+    }
 }
 
 /// One pool.

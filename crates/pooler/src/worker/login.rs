@@ -51,6 +51,8 @@ pub struct Login {
     map: Option<IdentMap>,
     waiting: bool,
     direct: bool,
+    /// That the proof was right, which leaves with the welcome if that follows at once.
+    unsent: Vec<u8>,
 }
 
 impl Login {
@@ -70,6 +72,7 @@ impl Login {
             map: None,
             waiting: false,
             direct: false,
+            unsent: Vec::new(),
         }
     }
 }
@@ -100,13 +103,15 @@ impl<E: Engine> Worker<E> {
         while !self.login(index).waiting {
             let mut out = Vec::new();
             let heard = self.login(index).accept.receive(&input[pos..], &mut out);
-            if !out.is_empty() {
+            if matches!(heard, Ok((_, Heard::Authenticated(_)))) {
+                self.login(index).unsent = out;
+            } else if !out.is_empty() {
                 self.write_client(index, &out);
             }
             let step = match heard {
                 Ok((used, heard)) => {
                     pos += used;
-                    self.on_heard(index, heard)
+                    self.go_on(index, heard)
                 }
                 Err(error) if error.is_silent() => {
                     self.on_client_gone(index, "bad packet");
@@ -156,6 +161,23 @@ impl<E: Engine> Worker<E> {
             }
         } else {
             self.pump_login(index, &[]);
+        }
+    }
+
+    /// Acts on what the login machine heard, and sees that the client hears all it is to hear.
+    fn go_on(&mut self, index: usize, heard: Heard) -> Result<bool, Fault> {
+        let step = self.on_heard(index, heard);
+        self.send_unsent(index);
+        step
+    }
+
+    /// Sends what was to leave with a welcome that does not follow at once.
+    fn send_unsent(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let Phase::Login(login) = &mut client.phase else { return };
+        let unsent = std::mem::take(&mut login.unsent);
+        if !unsent.is_empty() {
+            self.write_client(index, &unsent);
         }
     }
 
@@ -446,8 +468,9 @@ impl<E: Engine> Worker<E> {
 
     /// Lets a client in that needs no proof.
     pub(super) fn let_in(&mut self, index: usize) -> Result<bool, Fault> {
-        let ask = self.send_challenge(index, Challenge::Trust);
-        self.on_heard(index, ask)
+        let login = self.login(index);
+        let heard = login.accept.challenge(Challenge::Trust, &mut login.unsent);
+        self.go_on(index, heard)
     }
 
     fn on_plain_password(&mut self, index: usize, password: &[u8]) -> Result<bool, Fault> {
@@ -462,10 +485,9 @@ impl<E: Engine> Worker<E> {
         if !right {
             return Err(Fault::Authentication("password authentication failed"));
         }
-        let mut out = Vec::new();
-        let ask = self.login(index).accept.accept_plain(&mut out);
-        self.write_client(index, &out);
-        self.on_heard(index, ask)
+        let login = self.login(index);
+        let heard = login.accept.accept_plain(&mut login.unsent);
+        self.go_on(index, heard)
     }
 
     /// The client is who it says it is.
@@ -473,6 +495,7 @@ impl<E: Engine> Worker<E> {
         let login = self.login(index);
         login.authenticated = true;
         if login.database == catalog::CONSOLE {
+            self.send_unsent(index);
             return self.enter_console(index);
         }
         let (name, user) = (login.database.clone(), login.user.clone());
@@ -543,11 +566,8 @@ impl<E: Engine> Worker<E> {
         self.clients[index].key_pid = pid;
         let settings = pool.settings.load();
         let parameters = self.first_parameters(index, &greeting);
-        let mut out = Vec::new();
-        for (name, value) in &greeting.welcome.params {
-            let value = parameters.get(name).unwrap_or(value);
-            backend::parameter_status(&mut out, name, value);
-        }
+        let mut out = std::mem::take(&mut self.login(index).unsent);
+        greeting.write(&mut out, &parameters);
         backend::backend_key_data(&mut out, pid, key.bytes());
         let notice = &self.view.config.global.login_notify_message;
         if !notice.is_empty() {

@@ -365,7 +365,7 @@ impl<E: Engine> Worker<E> {
         if pool.welcome.load().is_none() {
             let pairs = welcome.params.iter().map(|(n, v)| (n.as_slice(), v.as_slice()));
             let parameters = Parameters::new(&self.view.tracked, pairs);
-            pool.welcome.store(Some(Arc::new(Greeting { welcome, parameters })));
+            pool.welcome.store(Some(Arc::new(Greeting::new(welcome, parameters))));
         }
         self.log_server_opened(index);
         match &settings.connect_query {

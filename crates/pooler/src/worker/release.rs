@@ -16,7 +16,7 @@ use super::client::{Client, Wait};
 use super::link::Acquired;
 use super::server::Stage;
 use super::{Todo, Worker};
-use crate::catalog::Pool;
+use crate::catalog::{Pool, PoolSettings};
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::log::Level;
@@ -80,8 +80,7 @@ impl<E: Engine> Worker<E> {
             state.idle_since = None;
             state.request_at = now;
             if settings.session.mode != Mode::Session {
-                drop(settings);
-                self.part(client, index);
+                self.part(client, index, &settings);
                 return;
             }
             if settings.fast_close && self.is_outdated(index) {
@@ -148,7 +147,7 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Ends a link in order: the transaction is over.
-    fn part(&mut self, client: usize, index: usize) {
+    fn part(&mut self, client: usize, index: usize, settings: &PoolSettings) {
         let server = &mut self.servers[index];
         let state = &mut self.clients[client];
         session::part(
@@ -158,8 +157,7 @@ impl<E: Engine> Worker<E> {
         state.server = None;
         server.client = None;
         server.request_at = self.now;
-        let settings = server.pool.settings.load_full();
-        self.watch_idle_client(&settings);
+        self.watch_idle_client(settings);
         self.give_back(index);
         let state = &self.clients[client];
         if !state.held.is_empty() || state.full {
