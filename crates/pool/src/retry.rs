@@ -16,6 +16,7 @@
 
 mod backoff;
 mod classify;
+mod drivers;
 mod transactions;
 
 use std::sync::Arc;

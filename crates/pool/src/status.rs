@@ -84,4 +84,56 @@ impl Status {
     pub fn utilisation(&self) -> f64 {
         f64::from(self.in_use) / f64::from(self.max.max(1))
     }
+
+    /// Returns the sum of two pools, for databases that are more than one: paused or closed only
+    /// if both are, the longest wait of both, the breaker of this one.
+    ///
+    /// # Examples
+    /// ```
+    /// # use headpond::Status;
+    /// let (mut readers, mut writer) = (Status::default(), Status::default());
+    /// (readers.max, writer.max) = (4, 1);
+    /// assert_eq!(readers.plus(&writer).max, 5);
+    /// ```
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            max: self.max + other.max,
+            min: self.min + other.min,
+            size: self.size + other.size,
+            idle: self.idle + other.idle,
+            in_use: self.in_use + other.in_use,
+            connecting: self.connecting + other.connecting,
+            validating: self.validating + other.validating,
+            closing: self.closing + other.closing,
+            waiting: self.waiting + other.waiting,
+            longest_wait: self.longest_wait.max(other.longest_wait),
+            paused: self.paused && other.paused,
+            closed: self.closed && other.closed,
+            breaker: self.breaker,
+            totals: self.totals.plus(&other.totals),
+        }
+    }
+}
+
+impl Totals {
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            acquired: self.acquired + other.acquired,
+            acquired_after_wait: self.acquired_after_wait + other.acquired_after_wait,
+            waited: self.waited + other.waited,
+            opened: self.opened + other.opened,
+            connects: self.connects + other.connects,
+            connect_failures: self.connect_failures + other.connect_failures,
+            closed: self.closed + other.closed,
+            lost: self.lost + other.lost,
+            checks: self.checks + other.checks,
+            resets: self.resets + other.resets,
+            timeouts: self.timeouts + other.timeouts,
+            refusals: self.refusals + other.refusals,
+            cancelled: self.cancelled + other.cancelled,
+            leaks: self.leaks + other.leaks,
+            nested: self.nested + other.nested,
+        }
+    }
 }

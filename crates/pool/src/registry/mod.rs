@@ -33,9 +33,12 @@
 //! database lends anything.
 //! Left out: alerts and pages for people, which are made from these numbers elsewhere.
 
+mod adapters;
 mod database;
 mod health;
 mod monitoring;
+#[cfg(feature = "redis")]
+mod redis;
 mod shutdown;
 mod statistics;
 mod timestamp;
@@ -53,11 +56,13 @@ use database::Opener;
 pub use database::{DynDatabase, Opened, Plan};
 pub use health::{Health, Tested, Verdict};
 pub use monitoring::Sample;
+#[cfg(feature = "redis")]
+pub use redis::Redis;
 pub use shutdown::{Report, Unfinished};
 pub use statistics::{DatabasesSource, Statistics};
 
 use crate::budget::Budget;
-use crate::config::{Config, General, Kind};
+use crate::config::{Config, ConfigErrors, General, Kind, Sources};
 use crate::error::BoxError;
 use monitoring::Tasks;
 
@@ -94,6 +99,9 @@ pub struct Builder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
     /// There is no adapter for a kind: its feature is off, or its opener was not given.
     #[error("database {name}: there is no adapter for {kind}, enable its feature or add an opener")]
     NoAdapter {
@@ -156,7 +164,29 @@ fn join(texts: impl Iterator<Item = String>) -> String {
 impl Databases {
     /// Begins with a configuration.
     pub fn builder(config: Config) -> Builder {
-        Builder { config, openers: BTreeMap::new() }
+        adapters::with_openers(Builder { config, openers: BTreeMap::new() })
+    }
+
+    /// Starts the databases that the environment and `headpond.toml` describe, see
+    /// [`Sources::of_process`] and [`Builder::start`].
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or not every database can be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the pools.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use headpond::registry::{Databases, StartError};
+    /// # async fn run() -> Result<(), StartError> {
+    /// let databases = Databases::from_env().await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn from_env() -> Result<Self, StartError> {
+        // Not held across the start: what reads files of secrets need not be sendable.
+        let config = Sources::of_process().and_then(Sources::load)?;
+        Self::builder(config).start().await
     }
 
     /// Returns a database by name as what it is, such as `Pool<Manager>`.

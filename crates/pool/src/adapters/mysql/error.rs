@@ -30,8 +30,9 @@ pub enum Error {
     /// A connection answered a check with something else than what was asked.
     #[error("the connection gave a reply to something else")]
     Stray,
-    /// The server rolled the transaction back after a deadlock; nothing more was sent.
-    #[error("the transaction was rolled back after a deadlock")]
+    /// The transaction was rolled back, by the server after a deadlock or because of a lock that
+    /// was waited for too long; nothing more was sent.
+    #[error("the transaction was rolled back after a conflict with another")]
     RolledBack,
     /// The server is too old to clean a session (MySQL before 5.7.3, MariaDB before 10.2.4).
     #[error("the server cannot clean a session")]

@@ -21,12 +21,14 @@ mod automatic;
 mod connection;
 mod error;
 mod kill;
+mod limits;
 mod manager;
 mod statement;
 mod transaction;
 mod url;
 
 use std::fmt;
+use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder};
 
@@ -63,6 +65,7 @@ pub struct Config {
     keys: PoolKeys,
     cleaning: Cleaning,
     kill: bool,
+    limits: limits::Limits,
 }
 
 impl Config {
@@ -78,7 +81,8 @@ impl Config {
     /// When the URL makes no sense.
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
         let url::Parsed { opts, tls, keys } = url::parse(url)?;
-        Ok(Self { opts, tls, keys, cleaning: Cleaning::default(), kill: true })
+        let (cleaning, limits) = (Cleaning::default(), limits::Limits::default());
+        Ok(Self { opts, tls, keys, cleaning, kill: true, limits })
     }
 
     /// Takes the driver's options, for what a URL cannot say; its pool options are ignored.
@@ -86,7 +90,8 @@ impl Config {
     pub fn from_driver(opts: Opts) -> Self {
         let opts = OptsBuilder::from_opts(opts);
         let (tls, keys) = (url::Tls::default(), PoolKeys::default());
-        Self { opts, tls, keys, cleaning: Cleaning::default(), kill: true }
+        let (cleaning, limits) = (Cleaning::default(), limits::Limits::default());
+        Self { opts, tls, keys, cleaning, kill: true, limits }
     }
 
     /// Sets how the way to the server is protected. Default: [`SslMode::Preferred`], because that
@@ -115,6 +120,38 @@ impl Config {
         self
     }
 
+    /// Sets how long a statement may take; MySQL keeps to it for `SELECT` only. Default: as the
+    /// server has it, because whoever runs the server knows.
+    #[must_use]
+    pub const fn statement_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.limits.statement = limit;
+        self
+    }
+
+    /// Sets how long a statement may wait for a lock, in whole seconds. Default: as the server has
+    /// it, because whoever runs the server knows.
+    #[must_use]
+    pub const fn lock_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.limits.lock = limit;
+        self
+    }
+
+    /// Sets how long a transaction may do nothing, in whole seconds; MySQL has no such limit.
+    /// Default: as the server has it, because whoever runs the server knows.
+    #[must_use]
+    pub const fn idle_in_transaction_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.limits.idle_in_transaction = limit;
+        self
+    }
+
+    /// Sets how many prepared statements are kept for each connection. Default: as the driver has
+    /// it, because cleaning a session forgets them anyway.
+    #[must_use]
+    pub fn statement_cache(mut self, size: usize) -> Self {
+        self.opts = self.opts.stmt_cache_size(size);
+        self
+    }
+
     /// Begins a pool with what the URL said about it.
     pub fn builder(&self) -> Builder<Manager> {
         self.keys.apply(Pool::builder(Manager::new(self)))
@@ -132,7 +169,13 @@ impl Config {
     }
 
     fn options(&self, mode: Option<SslMode>) -> Opts {
-        let opts = self.opts.clone();
+        let mut opts = self.opts.clone();
+        if let Some(sql) = self.limits.sql() {
+            // Beside what the driver was told to run; it runs again after each cleaning.
+            let mut setup = Opts::from(opts.clone()).setup().to_vec();
+            setup.push(sql);
+            opts = opts.setup(setup);
+        }
         match mode {
             None => opts.into(),
             Some(mode) => opts.ssl_opts(self.tls.options(mode)).into(),

@@ -162,6 +162,27 @@ where
     if conflict.is_some() { Run::Conflict(failure) } else { Run::Failed(failure) }
 }
 
+#[cfg(feature = "tower")]
+impl crate::middleware::Transactional for Manager {
+    async fn begin(&self, connection: &mut Connection) -> Result<(), Error> {
+        connection.begin_transaction("START TRANSACTION").await
+    }
+
+    async fn commit(&self, connection: &mut Connection) -> Result<(), Error> {
+        if connection.end_transaction().is_none() {
+            return connection.control("COMMIT").await;
+        }
+        // A statement failed and nobody said so: half of it is not to be kept.
+        connection.control("ROLLBACK").await?;
+        Err(Error::RolledBack)
+    }
+
+    async fn rollback(&self, connection: &mut Connection) -> Result<(), Error> {
+        connection.end_transaction();
+        connection.control("ROLLBACK").await
+    }
+}
+
 /// Returns the statements that begin a transaction, in one request.
 fn opening(options: &Options) -> String {
     let mut sql = String::new();

@@ -81,6 +81,9 @@ pub enum Error {
     /// A query is still running that nobody waits for any more.
     #[error("a query was given up while it ran")]
     Abandoned,
+    /// A statement of the transaction had failed, so that COMMIT rolled back.
+    #[error("the transaction had failed and was rolled back")]
+    RolledBack,
     /// The session ended.
     #[error("session ended")]
     Ended,

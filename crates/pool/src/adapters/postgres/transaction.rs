@@ -334,3 +334,20 @@ impl Pool<Postgres> {
         connection.with_transaction(options, work).await
     }
 }
+
+#[cfg(feature = "tower")]
+impl crate::middleware::Transactional for Postgres {
+    async fn begin(&self, connection: &mut Connection) -> Result<(), PostgresError> {
+        Ok(connection.batch("BEGIN").await?)
+    }
+
+    async fn commit(&self, connection: &mut Connection) -> Result<(), PostgresError> {
+        connection.batch("COMMIT").await?;
+        // The server answers COMMIT with ROLLBACK if a statement failed before.
+        if connection.watch().has_committed() { Ok(()) } else { Err(PostgresError::RolledBack) }
+    }
+
+    async fn rollback(&self, connection: &mut Connection) -> Result<(), PostgresError> {
+        Ok(connection.batch("ROLLBACK").await?)
+    }
+}
