@@ -18,7 +18,7 @@ use crate::open::{Prepare, Recipe};
 use crate::settings::{JournalMode, Settings, Synchronous};
 use crate::sqlite::{Shared, Sqlite};
 
-type Adjust = Box<dyn Fn(headpond::Builder<Manager>) -> headpond::Builder<Manager> + Send>;
+type Adjust = Box<dyn Fn(headpond::Builder<Manager>) -> headpond::Builder<Manager> + Send + Sync>;
 
 /// Collects the settings of a database; made by [`Sqlite::builder`].
 #[must_use = "a builder opens nothing until `open`"]
@@ -92,7 +92,10 @@ impl Builder {
     /// Changes the builder of each of the two pools: for hooks and times that have no setting here.
     pub fn pools(
         mut self,
-        adjust: impl Fn(headpond::Builder<Manager>) -> headpond::Builder<Manager> + Send + 'static,
+        adjust: impl Fn(headpond::Builder<Manager>) -> headpond::Builder<Manager>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         self.adjust = Some(Box::new(adjust));
         self

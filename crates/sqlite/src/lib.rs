@@ -34,6 +34,8 @@ mod error;
 mod location;
 mod manager;
 mod open;
+#[cfg(feature = "config")]
+mod registry;
 mod settings;
 mod sqlite;
 mod thread;
@@ -44,6 +46,8 @@ pub use builder::Builder;
 pub use connection::Connection;
 pub use error::{Error, OpenError, TransactionError, UrlError};
 pub use manager::Manager;
+#[cfg(feature = "config")]
+pub use registry::opener;
 pub use rusqlite;
 pub use settings::{JournalMode, Settings, Synchronous, default_readers};
 pub use sqlite::{Sqlite, Status};
