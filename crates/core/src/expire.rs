@@ -66,11 +66,15 @@ impl PoolCore {
                 break;
             }
             self.check(now, index);
+            self.slots.at_mut(index).kept_alive = true;
         }
     }
 
-    /// Returns whether a connection that passed a check has been unused for too long.
+    /// Returns whether a connection that was kept alive has been unused for too long.
     pub(crate) fn is_unwanted(&self, now: Timestamp, index: u32) -> bool {
+        if !self.slots.at(index).kept_alive {
+            return false;
+        }
         let Some(idle_timeout) = self.policy.idle_timeout else { return false };
         let unused = now.since(self.slots.at(index).unused);
         let spare = self.slots.live() > self.limits.kept();

@@ -328,6 +328,7 @@ impl PoolCore {
     pub(crate) fn check(&mut self, now: Timestamp, index: u32) {
         self.idle.remove(index);
         self.slots.turn(index, State::Checking, now);
+        self.slots.at_mut(index).kept_alive = false;
         self.counters.checks += 1;
         let lane = self.slots.at(index).home;
         self.commands.push_back(Command::Check { conn: self.slots.id(index), lane });

@@ -80,6 +80,8 @@ pub(crate) struct Slot {
     pub(crate) expires: Timestamp,
     /// Whether it has outlived that, until its replacement is open.
     pub(crate) outliving: bool,
+    /// Whether its last check was a keep-alive, on nobody's behalf.
+    pub(crate) kept_alive: bool,
 }
 
 /// All connections of a pool.
@@ -112,6 +114,7 @@ impl Slots {
         slot.born = now;
         slot.expires = Timestamp::MAX;
         slot.outliving = false;
+        slot.kept_alive = false;
         self.turn(index, State::Opening, now);
         index
     }
@@ -227,6 +230,7 @@ impl Slot {
             luck: 0,
             expires: Timestamp::MAX,
             outliving: false,
+            kept_alive: false,
         }
     }
 

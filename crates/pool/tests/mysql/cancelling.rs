@@ -151,9 +151,10 @@ async fn ten_thousand_cancellations_reach_nobody_else() {
     watch.abort();
     assert_eq!((found.foreign.load(Relaxed), found.dirty.load(Relaxed)), (0, 0));
     assert!(found.finished.load(Relaxed) > 100, "the storm let nothing through");
-    // Four of the pool, and the side connection that kills.
+    // Four of the pool, the side connection that kills, and one that has said goodbye: the server
+    // counts it until its thread has ended.
     eprintln!("sessions at once: {}", most.load(Relaxed));
-    assert!(most.load(Relaxed) <= 5, "{most:?}");
+    assert!(most.load(Relaxed) <= 6, "{most:?}");
 
     until("everything came back", async || pool.status().in_use == 0).await;
     let mut all = Vec::new();
