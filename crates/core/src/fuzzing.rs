@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::command::{Acquire, CloseReason, Command, ConnectFailure, Failure, Fate, Refusal};
-use crate::limits::{IdleOrder, Jitter, Limits, OnFailing, Policy, Replacement};
+use crate::limits::{IdleOrder, Limits, OnFailing, Policy};
 use crate::pool::PoolCore;
 use crate::slot::{ConnId, Lane};
 use crate::time::Timestamp;
@@ -92,12 +92,7 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
         backoff_max: bytes.ms(40),
         on_failing: if bytes.chance(128) { OnFailing::Hold } else { OnFailing::FailFast },
         local_first: bytes.ms(5),
-        jitter: if bytes.chance(128) { Jitter::Full } else { Jitter::Equal },
-        failures_tolerated: bytes.below(3).into(),
-        replacement: match bytes.chance(128) {
-            true => Replacement::OpenFirst,
-            false => Replacement::CloseFirst,
-        },
+        ..Policy::default()
     }
 }
 
