@@ -12,12 +12,12 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let vars = Vars::from_iter([("MYSQL_GPS_URL", "mysql://db/gps"), ("REDIS_HOST", "cache")]);
 //! let config = Sources::new(vars).load()?;
-//! let fake = async |plan: Plan| -> Opened {
+//! fn fake(plan: &Plan) -> Opened {
 //!     Ok(Arc::new(plan.builder(FakeManager::default()).build()?))
-//! };
+//! }
 //! let databases = Databases::builder(config)
-//!     .opener(Kind::Mysql, fake) // an adapter of your own; the features bring theirs
-//!     .opener(Kind::Redis, fake)
+//!     .opener(Kind::Mysql, async |plan: Plan| fake(&plan)) // an adapter of your own; the features bring theirs
+//!     .opener(Kind::Redis, async |plan: Plan| fake(&plan))
 //!     .start()
 //!     .await?;
 //! let gps = databases.get::<Pool<FakeManager>>("gps")?;

@@ -41,8 +41,9 @@ impl Pool<Manager> {
     /// ```no_run
     /// # use headpond::redis::{self, AsyncCommands};
     /// # async fn run(pool: headpond::Pool<redis::Manager>) -> Result<(), redis::Error> {
-    /// let next: Option<(String, String)> =
-    ///     pool.with_redis(async |redis| Ok(redis.blpop("jobs", 5.0).await?)).await?;
+    /// let next: Option<(String, String)> = pool
+    ///     .with_redis(async |redis| Ok::<_, redis::Error>(redis.blpop("jobs", 5.0).await?))
+    ///     .await?;
     /// # Ok(()) }
     /// ```
     #[track_caller]
