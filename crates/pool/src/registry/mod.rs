@@ -16,7 +16,8 @@
 //!     Ok(Arc::new(plan.builder(FakeManager::default()).build()?))
 //! }
 //! let databases = Databases::builder(config)
-//!     .opener(Kind::Mysql, async |plan: Plan| fake(&plan)) // an adapter of your own; the features bring theirs
+//!     // Adapters of your own; the features bring theirs.
+//!     .opener(Kind::Mysql, async |plan: Plan| fake(&plan))
 //!     .opener(Kind::Redis, async |plan: Plan| fake(&plan))
 //!     .start()
 //!     .await?;
