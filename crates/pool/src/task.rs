@@ -260,7 +260,6 @@ impl<M: Manager> Tending<M> {
 
     fn end(mut self, outcome: Outcome, reason: CloseReason) {
         let entry = self.entry.take().expect("taken here only");
-        let id = self.id;
         match outcome {
             Ok(()) => self.shared.enter(|kept, now| kept.approve(now, entry)),
             Err(error) => {
@@ -268,7 +267,6 @@ impl<M: Manager> Tending<M> {
                 self.shared.enter(|kept, now| kept.condemn(now, entry, reason));
             }
         }
-        let _ = id;
         // Reported: the drop guard has nothing to say.
         self.id = ConnId::from_bits(u64::MAX);
     }
