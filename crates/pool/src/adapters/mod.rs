@@ -5,6 +5,8 @@
 
 #[cfg(any(feature = "mysql", feature = "redis"))]
 mod keys;
+#[cfg(any(feature = "http", feature = "postgres", feature = "redis"))]
+pub(crate) mod line;
 #[cfg(any(feature = "mysql", feature = "redis"))]
 mod provider;
 

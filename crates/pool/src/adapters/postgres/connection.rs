@@ -20,6 +20,7 @@ use super::profile::Profile;
 use super::statement::{On, Query, Statements};
 use super::transaction::{self, Transaction};
 use super::watch::{Dirt, Watch};
+use crate::adapters::line::{Line, Unread};
 use crate::transaction::Options;
 
 /// A session with a PostgreSQL server.
@@ -39,18 +40,27 @@ struct Lifeline {
     profile: Arc<Profile>,
     peer: Peer,
     driver: JoinHandle<()>,
+    line: Line,
+    encrypted: bool,
 }
+
+/// What a server sends to a session that is to go on: ParameterStatus and NotificationResponse.
+const UNASKED: [u8; 2] = *b"SA";
 
 impl Connection {
     pub(super) fn new(
         client: Client,
-        driver: JoinHandle<()>,
+        (driver, line, encrypted): (JoinHandle<()>, Line, bool),
         watch: Arc<Watch>,
         profile: Arc<Profile>,
         peer: Peer,
     ) -> Self {
         let statements = Statements::new(profile.config.statement_cache);
-        Self { client, statements, lifeline: Lifeline { watch, profile, peer, driver } }
+        Self {
+            client,
+            statements,
+            lifeline: Lifeline { watch, profile, peer, driver, line, encrypted },
+        }
     }
 
     pub(super) fn watch(&self) -> &Watch {
@@ -209,6 +219,19 @@ impl Connection {
     /// cannot be seen from outside, such as what a function did.
     pub fn soil(&self) {
         self.watch().note(Dirt::ANYTHING);
+    }
+
+    /// Returns whether the server has ended the session, even if the driver has not run since.
+    pub(super) fn is_dead(&self) -> bool {
+        let Lifeline { watch, line, encrypted, .. } = &self.lifeline;
+        watch.is_over()
+            || self.client.is_closed()
+            || match line.unread() {
+                Unread::Nothing => false,
+                // Whatever else comes unasked is the last word of a session.
+                Unread::From(first) => *encrypted || !UNASKED.contains(&first),
+                Unread::End => true,
+            }
     }
 
     /// Waits until the session has ended.
