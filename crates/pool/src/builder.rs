@@ -71,6 +71,8 @@ impl<M: Manager> Builder<M> {
         check_timeout: Duration,
         /// Sets [`Settings::reset_timeout`].
         reset_timeout: Duration,
+        /// Sets [`Settings::close_timeout`].
+        close_timeout: Duration,
         /// Sets [`Settings::check_after`].
         check_after: Option<Duration>,
         /// Sets [`Settings::check_on_return`].

@@ -113,7 +113,8 @@ impl Config {
 
     /// Sets whether a session that was abandoned in the middle of a statement is killed, on one
     /// side connection for the whole pool. Default: on, because a server works on for a client
-    /// that is gone. While it kills, the server sees one connection more than the pool's maximum.
+    /// that is gone. While it kills, and for a second after, the server sees one connection more
+    /// than the pool's maximum.
     #[must_use]
     pub const fn kill(mut self, kill: bool) -> Self {
         self.kill = kill;
