@@ -61,7 +61,7 @@ fn of_sessions_that_were_all_terminated_at_once_none_is_lent() {
     // On one thread no driver has run when the first caller asks: the socket alone can tell.
     run_on_one_thread(async {
         let pool = builder(&server, SESSIONS).check_after(None).build().unwrap();
-        for _ in 0..5 {
+        for _ in 0..2 {
             let mut all = Vec::new();
             for _ in 0..SESSIONS {
                 all.push(pool.get().await.unwrap());
@@ -71,13 +71,13 @@ fn of_sessions_that_were_all_terminated_at_once_none_is_lent() {
             let every = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
                          WHERE usename = 'app'";
             server.psql("postgres", every);
-            for number in 0..200_i64 {
+            for number in 0..500_i64 {
                 let connection = pool.get().await.unwrap();
                 let rows = connection.query("SELECT $1::int8", &[&number]).await.unwrap();
                 assert_eq!(rows[0].get::<_, i64>(0), number);
             }
         }
-        assert!(pool.status().totals.opened >= u64::from(SESSIONS) * 5);
+        assert!(pool.status().totals.opened >= u64::from(SESSIONS) * 2);
     });
 }
 
