@@ -17,7 +17,7 @@ use super::cancel::Canceller;
 use super::config::Route;
 use super::connect::Peer;
 use super::profile::Profile;
-use super::statement::{On, Query, Statements};
+use super::statement::{On, Query, Statements, queries};
 use super::transaction::{self, Transaction};
 use super::watch::{Dirt, Watch};
 use crate::adapters::line::{Line, Unread};
@@ -76,61 +76,7 @@ impl Connection {
         }
     }
 
-    /// Prepares a statement, or returns the one that was prepared for this text before.
-    ///
-    /// # Errors
-    /// When the server refuses it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future is harmless.
-    pub async fn prepare_cached(&self, query: &str) -> Result<Statement, Error> {
-        self.on().prepare(query).await
-    }
-
-    /// Runs a query and returns its rows.
-    ///
-    /// # Errors
-    /// When the server refuses it, or the session ends.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not stop the server; giving the connection back does.
-    pub async fn query(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Error> {
-        self.on().query(query, parameters).await
-    }
-
-    /// Runs a query that returns one row, or none.
-    ///
-    /// # Errors
-    /// As [`Connection::query`]. Further rows are ignored.
-    ///
-    /// # Cancel safety
-    /// As [`Connection::query`].
-    pub async fn query_opt(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, Error> {
-        Ok(self.query(query, parameters).await?.into_iter().next())
-    }
-
-    /// Runs a statement and returns how many rows it changed.
-    ///
-    /// # Errors
-    /// As [`Connection::query`].
-    ///
-    /// # Cancel safety
-    /// As [`Connection::query`].
-    pub async fn execute(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
-        self.on().execute(query, parameters).await
-    }
+    queries!("Dropping the future does not stop the server; giving the connection back does.");
 
     /// Runs statements that are separated by semicolons.
     ///
