@@ -131,6 +131,17 @@ impl<M: Manager> Builder<M> {
         self
     }
 
+    /// Sets what the URL of a database said.
+    #[cfg(any(feature = "mysql", feature = "redis"))]
+    pub(crate) fn said(mut self, options: &crate::options::PoolOptions) -> Self {
+        self.settings = options.apply(self.settings);
+        self.min = match self.min {
+            _ if options.says("pool.min") => Some(self.settings.min),
+            min => min.map(|min| min.min(self.settings.max)),
+        };
+        self
+    }
+
     /// Runs before each connect; an error fails the connect.
     pub fn before_connect<F>(mut self, hook: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
