@@ -40,6 +40,8 @@ mod manager;
 pub mod metrics;
 #[cfg(feature = "tower")]
 pub mod middleware;
+#[cfg(any(feature = "config", feature = "mysql", feature = "postgres", feature = "redis"))]
+mod options;
 mod pool;
 #[cfg(feature = "config")]
 pub mod registry;
