@@ -98,7 +98,7 @@ impl Monitor {
         let stream = Router::new()
             .route("/api/v1/stream", get(stream::stream))
             .with_state(stream::Streams::new(Arc::clone(self)));
-        let door = Arc::new(access::Door::new(self.access.clone()));
+        let door = Arc::new(access::Door::new(Arc::clone(self)));
         probes
             .merge(reads)
             .merge(stream)
@@ -191,4 +191,30 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
         .header(header::CONTENT_TYPE, content_type)
         .body(Body::from(body))
         .expect("a known status and a constant header make a response")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(api::OPENAPI).expect("it is JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let mut told: Vec<&str> = paths.keys().map(String::as_str).collect();
+        let actions: Vec<String> =
+            action::WORDS.iter().map(|word| format!("{}{word}", access::ACTIONS)).collect();
+        let mut known: Vec<&str> = READS.iter().map(|(path, _)| *path).collect();
+        known.extend(["/livez", "/readyz", "/startupz"]);
+        known.extend(["/api/v1/openapi.json", "/api/v1/stream"]);
+        known.extend(actions.iter().map(String::as_str));
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
+        for (path, methods) in paths {
+            let method = if path.starts_with(access::ACTIONS) { "post" } else { "get" };
+            let methods: Vec<&String> = methods.as_object().expect("methods").keys().collect();
+            assert_eq!(methods, [method], "{path}");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! Not here: answering (`http/`), what the parts do (`figures`, `history`, `health`, `alert`).
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
 use headpond_stats::Snapshot;
@@ -103,7 +103,7 @@ pub(crate) struct State {
 pub struct Monitor {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) actions: Option<Arc<dyn Actions>>,
-    pub(crate) access: Access,
+    access: RwLock<Access>,
     pub(crate) limits: health::Limits,
     pub(crate) notifier: Notifier,
     state: Mutex<State>,
@@ -134,7 +134,7 @@ impl Monitor {
         let monitor = Arc::new(Self {
             source,
             actions,
-            access: settings.access,
+            access: RwLock::new(settings.access),
             limits: settings.limits,
             notifier,
             state: Mutex::new(state),
@@ -279,6 +279,15 @@ impl Monitor {
         let over = self.state().alerts.replace(rules);
         let notices = over.iter().map(|t| Notice::of(t, now, self.offset)).collect();
         self.notifier.send(Occasion::News, notices);
+    }
+
+    /// Replaces the tokens.
+    pub fn set_access(&self, access: Access) {
+        *self.access.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = access;
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.access.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Notes what somebody did.

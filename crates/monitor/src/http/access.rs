@@ -19,6 +19,7 @@ use axum::response::Response;
 use subtle::ConstantTimeEq;
 
 use super::serve::Peer;
+use crate::watch::Monitor;
 
 /// The header that every action must carry: a form of a foreign page cannot send it, and a script
 /// of a foreign page may not.
@@ -77,37 +78,46 @@ enum Right {
 }
 
 pub(super) struct Door {
-    access: Access,
-    failures: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+    monitor: Arc<Monitor>,
+    failures: Failures,
 }
 
+/// Wrong tokens by address.
+#[derive(Default)]
+struct Failures(Mutex<HashMap<IpAddr, (Instant, u32)>>);
+
 impl Door {
-    pub(super) fn new(access: Access) -> Self {
-        Self { access, failures: Mutex::default() }
+    pub(super) fn new(monitor: Arc<Monitor>) -> Self {
+        Self { monitor, failures: Failures::default() }
     }
 
-    /// What a token allows; wrong ones are counted.
+}
+
+impl Access {
+    /// What the token of a request allows, if it has one.
     fn right(&self, headers: &HeaderMap) -> Option<Right> {
         let given = token(headers)?;
         let is = |token: &Option<Token>| token.as_ref().is_some_and(|token| token.is(&given));
-        Some(if is(&self.access.action_token) {
+        Some(if is(&self.action_token) {
             Right::Act
-        } else if is(&self.access.read_token) {
+        } else if is(&self.read_token) {
             Right::Read
         } else {
             Right::Nothing
         })
     }
+}
 
-    fn is_barred(&self, peer: IpAddr) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(|e| e.into_inner());
+impl Failures {
+    fn are_too_many(&self, peer: IpAddr) -> bool {
+        let failures = self.0.lock().unwrap_or_else(|e| e.into_inner());
         failures.get(&peer).is_some_and(|(since, count)| {
             *count >= FAILURES_MAX && since.elapsed() < FAILURES_WINDOW
         })
     }
 
-    fn note_failure(&self, peer: IpAddr) {
-        let mut failures = self.failures.lock().unwrap_or_else(|e| e.into_inner());
+    fn note(&self, peer: IpAddr) {
+        let mut failures = self.0.lock().unwrap_or_else(|e| e.into_inner());
         failures.retain(|_, (since, _)| since.elapsed() < FAILURES_WINDOW);
         if failures.len() < ADDRESSES_MAX || failures.contains_key(&peer) {
             failures.entry(peer).or_insert_with(|| (Instant::now(), 0)).1 += 1;
@@ -172,22 +182,23 @@ fn refusal(door: &Door, request: &Request) -> Option<(StatusCode, &'static str)>
     if is_action && let Some(refused) = not_ours(request.method(), headers) {
         return Some(refused);
     }
-    let needs = match (is_action, door.access.reads_need_token) {
+    let access = door.monitor.access();
+    let needs = match (is_action, access.reads_need_token) {
         (true, _) => Right::Act,
         (false, true) => Right::Read,
         (false, false) => return None,
     };
-    if needs == Right::Act && door.access.action_token.is_none() {
+    if needs == Right::Act && access.action_token.is_none() {
         return Some((StatusCode::FORBIDDEN, "no token is configured (http.token)"));
     }
-    if door.is_barred(peer) {
+    if door.failures.are_too_many(peer) {
         return Some((StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens"));
     }
-    match door.right(headers) {
+    match access.right(headers) {
         Some(right) if right >= needs => None,
         Some(Right::Read) => Some((StatusCode::FORBIDDEN, "this token only reads")),
         Some(_) => {
-            door.note_failure(peer);
+            door.failures.note(peer);
             Some((StatusCode::UNAUTHORIZED, "the token is wrong"))
         }
         None => Some((StatusCode::UNAUTHORIZED, "a token is needed")),
@@ -261,13 +272,13 @@ mod tests {
 
     #[test]
     fn whoever_guesses_is_barred_for_a_while_and_others_are_not() {
-        let door = Door::new(Access::default());
+        let failures = Failures::default();
         let (guesser, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         for _ in 0..FAILURES_MAX {
-            assert!(!door.is_barred(guesser));
-            door.note_failure(guesser);
+            assert!(!failures.are_too_many(guesser));
+            failures.note(guesser);
         }
-        assert!(door.is_barred(guesser) && !door.is_barred(other));
+        assert!(failures.are_too_many(guesser) && !failures.are_too_many(other));
     }
 
     #[test]

@@ -23,6 +23,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const TEXT_BYTES_MAX: usize = 200;
 
 /// Every word that can stand behind `/api/v1/actions/`.
+#[cfg(test)]
 pub(super) const WORDS: [&str; 10] = [
     "pause", "resume", "reload", "reconnect", "kill", "resize", "drain", "silence", "unsilence",
     "test-alert",

@@ -161,7 +161,7 @@ pub(super) fn status(monitor: &Monitor) -> Value {
         "process": look.process,
         "components": components.collect::<Value>(),
         "alerts_firing": firing,
-        "actions": monitor.actions.is_some() && monitor.access.action_token.is_some(),
+        "actions": monitor.actions.is_some() && monitor.access().action_token.is_some(),
     })
 }
 

@@ -175,7 +175,7 @@ impl Target {
                 .find_map(|section| Some(Target::Key(section, section.key(&lower)?.name)));
         };
         let section = section_named(head)?;
-        if !has_entries(section) {
+        if !section.has_entries() {
             return Some(Target::Key(section, section.key(&rest.to_ascii_lowercase())?.name));
         }
         match rest.rsplit_once(LEVEL) {
@@ -200,13 +200,16 @@ impl Target {
                 nearest(path, keys.map(|key| key.name))?.to_owned()
             }
             Some((head, rest)) => {
-                let heads = ["pooler", "http", "headpond", "databases", "users", "peers"];
+                let heads = [
+                    "pooler", "http", "alerts", "history", "rules", "headpond", "databases",
+                    "users", "peers",
+                ];
                 let head = nearest(head, heads.into_iter())?;
                 let section = section_named(head)?;
                 let (entry, key) = match rest.rsplit_once(LEVEL) {
                     Some((entry, key)) => (format!("{entry}{LEVEL}"), key),
                     None if rest.is_empty() => return None,
-                    None if has_entries(section) => (rest.to_owned(), ""),
+                    None if section.has_entries() => (rest.to_owned(), ""),
                     None => (String::new(), rest),
                 };
                 let key = match key {
@@ -255,14 +258,13 @@ fn section_named(head: &str) -> Option<Section> {
     Some(match head.to_ascii_lowercase().as_str() {
         "pooler" | "pgbouncer" => Section::Pooler,
         "http" => Section::Http,
+        "alerts" => Section::Alerts,
+        "history" => Section::History,
+        "rules" => Section::Rule,
         "headpond" => Section::Native,
         "databases" => Section::Database,
         "users" => Section::User,
         "peers" => Section::Peer,
         _ => return None,
     })
-}
-
-fn has_entries(section: Section) -> bool {
-    matches!(section, Section::Database | Section::User | Section::Peer)
 }
