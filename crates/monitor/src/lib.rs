@@ -16,6 +16,7 @@ pub mod figures;
 pub mod health;
 pub mod history;
 pub mod http;
+mod metrics;
 pub mod model;
 mod post;
 mod probe;
@@ -23,6 +24,7 @@ pub mod time;
 mod watch;
 
 pub use http::{Access, Options, Token, router, serve, serve_with};
+pub use metrics::MetricSet;
 pub use post::{Target, TargetError};
 pub use probe::{Check, Probe};
 pub use watch::{Event, Monitor, Settings};

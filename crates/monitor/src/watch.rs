@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
-use headpond_stats::Snapshot;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -21,6 +20,7 @@ use crate::figures::{Figures, Ledger};
 use crate::health::{self, Board, Sort, judge_database, judge_pool, judge_process, memory_ratio};
 use crate::history::{self, History};
 use crate::http::Access;
+use crate::metrics::MetricSet;
 use crate::model::{Actions, Breaker, Database, Outcome, Pool, Process, Source};
 use crate::time::wall;
 
@@ -46,6 +46,8 @@ pub struct Settings {
     pub routes: Routes,
     /// Who may read and who may act.
     pub access: Access,
+    /// Which metrics there are besides our own.
+    pub sets: Vec<MetricSet>,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             rules: built_in(),
             routes: Routes::default(),
             access: Access::default(),
+            sets: Vec::new(),
         }
     }
 }
@@ -106,6 +109,7 @@ pub struct Monitor {
     access: RwLock<Access>,
     pub(crate) limits: health::Limits,
     pub(crate) notifier: Notifier,
+    pub(crate) sets: Vec<MetricSet>,
     state: Mutex<State>,
     begun: Instant,
     /// What turns monotonic seconds into seconds since 1970.
@@ -137,6 +141,7 @@ impl Monitor {
             access: RwLock::new(settings.access),
             limits: settings.limits,
             notifier,
+            sets: settings.sets,
             state: Mutex::new(state),
             begun: Instant::now(),
             offset: wall(),
@@ -314,42 +319,6 @@ impl Monitor {
             .map(|((pool, _), (used, waiting, figures))| Usage { pool, figures, used, waiting })
             .collect();
         advise(&usages, &look.databases)
-    }
-
-    /// Adds what the monitor itself knows to the numbers of its source.
-    pub(crate) fn collect(&self, into: &mut Snapshot) {
-        self.source.collect(into);
-        let state = self.state();
-        let help = "How a component is: 0 healthy, 1 warning, 2 unhealthy.";
-        for (sort, name, machine) in state.board.all() {
-            let sort = match sort {
-                Sort::Process => "process",
-                Sort::Database => "database",
-                Sort::Pool => "pool",
-            };
-            let labels = [("component", sort), ("name", name)];
-            into.gauge("headpond_health_status", help).add(&labels, machine.status() as u8);
-        }
-        for alert in state.alerts.active().filter(|alert| alert.phase == Phase::Firing) {
-            let labels = [
-                ("alertname", alert.rule.name.as_str()),
-                ("severity", alert.rule.severity.word()),
-                ("subject", alert.subject.as_str()),
-            ];
-            into.gauge("headpond_alerts_firing", "Alerts that fire.").add(&labels, 1u64);
-        }
-        drop(state);
-        for delivery in self.notifier.deliveries() {
-            for (outcome, count) in
-                [("delivered", delivery.delivered), ("failed", delivery.failed)]
-            {
-                let labels = [("route", delivery.route), ("outcome", outcome)];
-                into.counter("headpond_alert_deliveries_total", "Alerts sent along a route.")
-                    .add(&labels, count);
-            }
-        }
-        into.counter("headpond_alerts_dropped_total", "Alerts that found no place in the line.")
-            .add(&[], self.notifier.dropped());
     }
 
     pub(crate) fn now(&self) -> f64 {

@@ -27,7 +27,13 @@ const LEVEL: &str = "__";
 const FILE: &str = "_FILE";
 
 /// Names that others read: the command line, the tests and the measurements.
-const FOREIGN: [&str; 3] = ["HEADPOND_CONFIG", "HEADPOND_URL", "HEADPOND_CONSOLE"];
+const FOREIGN: [&str; 5] = [
+    "HEADPOND_CONFIG",
+    "HEADPOND_URL",
+    "HEADPOND_CONSOLE",
+    "HEADPOND_HTTP_URL",
+    "HEADPOND_TOKEN_FILE",
+];
 const FOREIGN_PREFIXES: [&str; 4] =
     ["HEADPOND_TEST_", "HEADPOND_SIM_", "HEADPOND_FUZZ_", "HEADPOND_BENCH_"];
 

@@ -223,6 +223,28 @@ impl Kind for MetricName {
     }
 }
 
+/// A comma list of sets of metrics.
+pub enum MetricSets {}
+
+impl Kind for MetricSets {
+    type Value = Vec<(String, headpond_monitor::MetricSet)>;
+    const EXPECTS: &'static str = "a comma list of database and db";
+
+    fn parse(text: &str) -> Result<Self::Value, Invalid> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let set = |name: &str| {
+            let set = name.parse().map_err(|()| Invalid::Expected(Self::EXPECTS))?;
+            Ok((name.to_owned(), set))
+        };
+        names.map(set).collect()
+    }
+
+    fn show(value: &Self::Value) -> Option<String> {
+        let names: Vec<&str> = value.iter().map(|(name, _)| name.as_str()).collect();
+        Some(names.join(","))
+    }
+}
+
 /// A file mode in octal.
 pub enum FileMode {}
 

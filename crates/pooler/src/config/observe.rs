@@ -10,7 +10,7 @@ use headpond_monitor::alert::{Comparison, Metric, Rule, Severity};
 
 use super::choice::Urgency;
 use super::kind::{
-    Decimal, File, Flag, Hidden, Listen, MetricName, Names, Ranged, Seconds, Text,
+    Decimal, File, Flag, Hidden, Listen, MetricName, MetricSets, Names, Ranged, Seconds, Text,
 };
 use super::table::{overrides, settings};
 
@@ -33,6 +33,9 @@ settings! {
         "what stays on this machine needs no encryption";
     tls_key_file: File = "", Restart Policy Honoured,
         "Its key, PEM", "what stays on this machine needs no encryption";
+    metrics: MetricSets = "", Restart Policy Honoured,
+        "Metrics under the names of other systems besides our own: database, db",
+        "one set of names is enough for whoever has no old dashboards";
     check_period: Seconds = "30", Live Policy Honoured,
         "How often each database is asked how it is, by a connection of its own; 0 for never",
         "half a minute is soon enough to know and too seldom to notice";

@@ -48,8 +48,8 @@ fn garbled(error: impl ToString) -> CheckError {
 
 fn refused(fields: &ErrorFields) -> CheckError {
     let kind = match &fields.code {
-        Some(code) if code == b"53300" => CheckErrorKind::TooManyConnections,
-        Some(code) if code.starts_with(b"57P") => CheckErrorKind::StartingUp,
+        b"53300" => CheckErrorKind::TooManyConnections,
+        code if code.starts_with(b"57P") => CheckErrorKind::StartingUp,
         _ => CheckErrorKind::Refused,
     };
     failed(kind, fields.text())

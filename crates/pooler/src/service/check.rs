@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use headpond_core::{Health, Lane};
@@ -55,7 +55,6 @@ pub(super) struct Checks {
     known: Mutex<HashMap<String, Known>>,
     running: Mutex<HashSet<String>>,
     leaks: Mutex<Leaks>,
-    ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -83,11 +82,6 @@ impl Checks {
         self.leaks.lock().counts.get(&key).copied().unwrap_or(0)
     }
 
-    /// Ends the checks at their next tick.
-    pub fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-
     fn is_due(&self, database: &Database, pools: &[Arc<Pool>], period: Duration) -> bool {
         let failing = pools.iter().any(|pool| {
             std::ptr::eq(Arc::as_ptr(&pool.database), database)
@@ -111,9 +105,6 @@ pub(super) async fn run<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     let mut leaks_at = Instant::now();
     loop {
         tick.tick().await;
-        if checks.ended.load(Ordering::Relaxed) {
-            return;
-        }
         let view = shared.catalog.view();
         let http = &view.config.http;
         if !http.check_period.is_zero() {
@@ -259,10 +250,10 @@ fn truth(row: &[Option<String>]) -> Truth {
         settings: settings.collect(),
         ..Truth::default()
     };
-    let setting = |name: &str| truth.setting(name).unwrap_or_default().to_owned();
-    truth.connections_max = setting("max_connections").parse().unwrap_or(0);
-    truth.connections_reserved = setting("superuser_reserved_connections").parse().unwrap_or(0);
-    truth.version = setting("server_version");
+    let count = |truth: &Truth, name| truth.setting(name).and_then(|text| text.parse().ok());
+    truth.connections_max = count(&truth, "max_connections").unwrap_or(0);
+    truth.connections_reserved = count(&truth, "superuser_reserved_connections").unwrap_or(0);
+    truth.version = truth.setting("server_version").unwrap_or_default().to_owned();
     truth
 }
 

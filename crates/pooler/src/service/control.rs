@@ -86,7 +86,7 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         process,
         rates: Rates::new(),
         waiting: Vec::new(),
-        monitor: watched.monitor,
+        monitor: watched,
         stop_at: None,
         files: bound.files,
     };
@@ -136,13 +136,13 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
 
 fn start_http<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     process: &Process<E>,
-    watched: &observe::Watched,
+    monitor: &Arc<headpond_monitor::Monitor>,
     listener: std::net::TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, StartError> {
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(StartError::system("http.listen"))?;
-    let router = watched.monitor.router();
+    let router = monitor.router();
     let view = process.shared.catalog.view();
     let http = &view.config.http;
     let tls = match (http.tls_cert_file.clone(), http.tls_key_file.clone()) {

@@ -30,30 +30,18 @@ use crate::log::{Level, Log};
 use crate::worker::{RunPhase, Shared};
 use headpond_wire::session::Mode;
 
-/// What watches the process.
-pub(super) struct Watched {
-    pub monitor: Arc<Monitor>,
-    checks: Arc<Checks>,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.checks.end();
-    }
-}
-
-/// Starts the monitor and the checks, on the control plane.
+/// Starts the monitor and the checks, on the control plane; they end with it.
 pub(super) fn start<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     shared: &Arc<Shared<E>>,
-) -> Result<Watched, StartError> {
+) -> Result<Arc<Monitor>, StartError> {
     let checks = Arc::new(Checks::default());
     let reporter = Arc::new(Reporter::new(Arc::clone(shared), Arc::clone(&checks)));
     let door = Arc::new(Door(shared.control.clone()));
     let settings = settings(&shared.catalog.view().config, &shared.log)?;
     let (monitor, watching) = Monitor::new(reporter, Some(door), settings);
     tokio::spawn(watching);
-    tokio::spawn(check::run(Arc::clone(shared), Arc::clone(&checks)));
-    Ok(Watched { monitor, checks })
+    tokio::spawn(check::run(Arc::clone(shared), checks));
+    Ok(monitor)
 }
 
 fn settings(config: &Config, log: &Log) -> Result<Settings, StartError> {
@@ -71,6 +59,7 @@ fn settings(config: &Config, log: &Log) -> Result<Settings, StartError> {
         rules: rules(config),
         routes: routes(config, log)?,
         access: access(config),
+        sets: http.metrics.iter().map(|(_, set)| *set).collect(),
         ..defaults
     })
 }
