@@ -3,6 +3,7 @@
 //! Invariant: whatever was started here is stopped here, the pooler first, however `dev` ends.
 //! Not here: pooling. The pooler is a child that runs `headpond serve`, as in production.
 
+mod demo;
 mod postgres;
 mod status;
 
@@ -38,6 +39,9 @@ pub struct Options {
     /// Port of the HTTP endpoint on 127.0.0.1
     #[arg(long, default_value_t = 6433)]
     http_port: u16,
+    /// Put a gentle load on it, so that the page has something to show
+    #[arg(long)]
+    demo: bool,
     /// Where the private PostgreSQL keeps its data [default: $XDG_DATA_HOME/headpond/dev]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -85,17 +89,27 @@ async fn with_pooler(
     postgres: Option<&(Postgres, Home)>,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
+    if options.demo && postgres.is_none() {
+        return Err(Failure::new("--demo: only with the private PostgreSQL, not with DATABASE_URL"));
+    }
+    let word = postgres::random_word();
+    let token = word.map_err(|e| Failure::new(format!("no random bytes: {e}")))?;
     let readiness = Readiness::new(folder).map_err(|e| Failure::path(folder, e))?;
     let source = match postgres {
         Some((postgres, _)) => Some(settings(options, folder, postgres)?),
         None => None,
     };
-    let mut pooler = spawn(options, &readiness, source.as_deref())?;
+    let mut pooler = spawn(options, &readiness, source.as_deref(), &token)?;
     let log = pooler.stderr.take().map(|pipe| tokio::spawn(show_log(pipe)));
     let outcome = tokio::select! {
         ready = readiness.ready() => match ready {
             Ok(()) => {
-                print!("{}", greeting(options, postgres));
+                print!("{}", greeting(options, postgres, &token));
+                // Held, not used: it ends with this block.
+                let _load = match postgres.filter(|_| options.demo) {
+                    Some((postgres, _)) => demo::start(folder, postgres, options.port)?,
+                    None => Vec::new(),
+                };
                 watch(options, &mut pooler, postgres, interrupt).await
             }
             Err(error) => Err(Failure::path(readiness.path(), error)),
@@ -180,6 +194,7 @@ fn spawn(
     options: &Options,
     readiness: &Readiness,
     source: Option<&Path>,
+    token: &str,
 ) -> Result<Child, Failure> {
     let program = std::env::current_exe().map_err(|e| Failure::new(format!("own program: {e}")))?;
     let mut command = Command::new(&program);
@@ -192,6 +207,7 @@ fn spawn(
     }
     command.env("NOTIFY_SOCKET", readiness.path());
     command.env("HEADPOND_HTTP__LISTEN", format!("127.0.0.1:{}", options.http_port));
+    command.env("HEADPOND_HTTP__TOKEN", token);
     command.env("HEADPOND_LISTEN_ADDR", "127.0.0.1");
     command.env("HEADPOND_LISTEN_PORT", options.port.to_string());
     // Ctrl-C in the terminal is ours to answer: the pooler drains when it is told to.
@@ -235,7 +251,7 @@ fn settings(options: &Options, folder: &Path, postgres: &Postgres) -> Result<Pat
     Ok(file)
 }
 
-fn greeting(options: &Options, postgres: Option<&(Postgres, Home)>) -> String {
+fn greeting(options: &Options, postgres: Option<&(Postgres, Home)>, token: &str) -> String {
     let Options { port, http_port, .. } = options;
     let (url, console) = match postgres {
         Some((postgres, _)) => {
@@ -258,7 +274,9 @@ fn greeting(options: &Options, postgres: Option<&(Postgres, Home)>) -> String {
          connect   {url}\n  \
          psql      psql {url}\n  \
          console   psql {console} -c 'SHOW POOLS'\n  \
-         metrics   http://127.0.0.1:{http_port}/metrics\n\n\
+         metrics   http://127.0.0.1:{http_port}/metrics\n  \
+         page      http://127.0.0.1:{http_port}/\n  \
+         token     {token} (for the page's actions)\n\n\
          Ctrl-C drains and stops everything.\n"
     )
 }

@@ -5,6 +5,7 @@
 //! Not here: any pooling.
 
 mod account;
+mod ask;
 mod check;
 mod dev;
 mod notify;
@@ -50,6 +51,16 @@ enum Command {
     Check(check::Options),
     /// A private PostgreSQL with the pooler in front of it, ready to connect to
     Dev(dev::Options),
+    /// How a running pooler is; the exit code says it too
+    Health(ask::Health),
+    /// The pools and databases of a running pooler
+    Status(ask::Status),
+    /// The pools of a running pooler, live
+    Top(ask::Top),
+    /// What fires; try the routes of alerts, or silence them
+    Alerts(ask::Alerts),
+    /// What to change in a running pooler, why, and what to expect
+    Advise(ask::Advise),
 }
 
 /// Why the program ends without success: what to say, and the exit code.
@@ -69,6 +80,11 @@ impl Failure {
         Self { text: text.into(), code: EXIT_CONFIG }
     }
 
+    /// What to say.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// A file or folder that cannot be used.
     pub fn path(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::new(format!("{}: {error}", path.display()))
@@ -80,7 +96,7 @@ fn main() -> ExitCode {
     // measured, 2 MiB more at every few hundred clients. Without them it is only larger.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("headpond: {}", failure.text);
             ExitCode::from(failure.code)
@@ -88,10 +104,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if cli.version {
         println!("{}", headpond_pooler::VERSION_LINE);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if cli.reboot {
         return Err(Failure::new(
@@ -99,12 +115,18 @@ fn run(cli: Cli) -> Result<(), Failure> {
              the new process starts beside the old one, which SIGTERM then drains",
         ));
     }
-    match cli.command {
+    let done = match cli.command {
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Dev(options)) => dev::run(&options),
+        Some(Command::Health(options)) => return ask::health(&options),
+        Some(Command::Status(options)) => return ask::status(&options),
+        Some(Command::Top(options)) => return ask::top(&options),
+        Some(Command::Alerts(options)) => return ask::alerts(&options),
+        Some(Command::Advise(options)) => return ask::advise(&options),
         None => serve::run(cli.serve),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use headpond_core::{Command, ConnId, Lane};
+use headpond_monitor::model::Action;
 use headpond_wire::auth::scram;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::admin::show;
@@ -84,6 +86,8 @@ pub enum Ask {
     Salt { lane: Lane, server: u64, password: Zeroizing<Vec<u8>>, salt: Vec<u8>, iterations: u32 },
     /// Make a SCRAM secret out of a plain password.
     Secret { lane: Lane, caller: u64, user: Arc<User>, password: Zeroizing<Vec<u8>> },
+    /// Carry out what somebody asked for over HTTP.
+    Act { action: Action, actor: String, answer: oneshot::Sender<Result<String, String>> },
     /// Look up the hosts of a database.
     Resolve { lane: Lane, server: u64, database: Arc<Database> },
 }

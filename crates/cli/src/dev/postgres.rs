@@ -234,7 +234,7 @@ fn run(mut command: Command, what: &str, input: Option<&str>) -> Result<(), Fail
 }
 
 /// Returns the folder of PostgreSQL's programs: the newest of Debian's, else that in the path.
-fn programs() -> Result<PathBuf, Failure> {
+pub(super) fn programs() -> Result<PathBuf, Failure> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for entry in fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
         let version = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -262,7 +262,7 @@ fn free_port() -> io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-fn random_word() -> io::Result<String> {
+pub(super) fn random_word() -> io::Result<String> {
     let mut bytes = [0; 12];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

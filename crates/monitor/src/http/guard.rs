@@ -16,14 +16,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Longest request body that is tolerated, though no route reads one.
+/// Longest request body: an action and its few words.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 
 const HEADERS: [(header::HeaderName, HeaderValue); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+             img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
     ),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -98,8 +99,8 @@ fn refusal(hosts: &Hosts, request: &Request) -> Option<StatusCode> {
     if !(host_is_listed && target_is_listed) {
         return Some(StatusCode::MISDIRECTED_REQUEST);
     }
-    // No route takes a body. A chunked one has no length to check, and next to Content-Length it
-    // is how requests are smuggled past a proxy.
+    // A chunked body has no length to check, and next to Content-Length it is how requests are
+    // smuggled past a proxy. Nobody who acts needs one.
     if request.headers().contains_key(header::TRANSFER_ENCODING) {
         return Some(StatusCode::BAD_REQUEST);
     }

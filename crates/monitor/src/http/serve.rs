@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +14,31 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
 
 use super::guard::{self, Hosts};
 
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub IpAddr);
+
 /// Bounds of the endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// Encrypts every connection with this. Default: nothing is encrypted, because only this
+    /// machine can ask.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Hosts that requests may name besides the loopback ones; without a port: with the
     /// listener's. Default: none, because any name that resolves here would do for an attacker.
     pub names: Vec<String>,
@@ -47,6 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            tls: None,
             names: Vec::new(),
             connections_max: 64,
             header_timeout: Duration::from_secs(5),
@@ -95,9 +107,9 @@ pub async fn serve_with(
             () = &mut shutdown => break,
             accepted = accept(&listener, &permits) => accepted,
         };
-        let (stream, permit) = accepted;
+        let (stream, peer, permit) = accepted;
         let connection = Connection { options: options.clone(), stopped: stopped.clone(), permit };
-        connections.spawn(connection.run(stream, router.clone()));
+        connections.spawn(connection.run(stream, peer, router.clone()));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -110,11 +122,11 @@ pub async fn serve_with(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> (TcpStream, Peer, OwnedSemaphorePermit) {
     let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
+            Ok((stream, peer)) => return (stream, Peer(peer.ip().to_canonical()), permit),
             // The peer left already, or descriptors are short: the latter needs time to pass.
             Err(error) if is_of_one_connection(&error) => {}
             Err(_) => sleep(Duration::from_millis(100)).await,
@@ -135,13 +147,31 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, stream: TcpStream, router: Router) {
+    async fn run(self, stream: TcpStream, peer: Peer, router: Router) {
+        let Some(config) = self.options.tls.clone() else {
+            return self.serve(stream, peer, router).await;
+        };
+        let handshake = TlsAcceptor::from(config).accept(stream);
+        // Whoever does not finish its handshake in time, or breaks it, is not answered.
+        if let Ok(Ok(stream)) = timeout(self.options.header_timeout, handshake).await {
+            self.serve(stream, peer, router).await;
+        }
+    }
+
+    async fn serve<S>(mut self, stream: S, peer: Peer, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.options.header_timeout)
             .max_buf_size(HEADER_BYTES_MAX)
             .max_headers(HEADERS_MAX);
-        let service = TowerToHyperService::new(router);
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer);
+            // A router is always ready: its `poll_ready` says so.
+            router.clone().call(request)
+        });
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),

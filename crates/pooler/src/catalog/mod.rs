@@ -4,6 +4,7 @@
 //! in place (settings are replaced whole) and never makes a second pool for the same key.
 //! Not here: reading the configuration (`config/`), serving anybody (`worker/`).
 
+mod credential;
 mod database;
 mod forget;
 mod pool;
@@ -21,6 +22,7 @@ use headpond_stats::SharedCounter;
 use headpond_wire::startup::Replication;
 use parking_lot::Mutex;
 
+pub use credential::credential;
 pub use database::{Database, Place, Resolved, SharedBudget, Unresolved, User, leave, try_enter};
 pub use forget::{Forgotten, Rest};
 pub use pool::{

@@ -10,6 +10,7 @@ use super::database::{Database, FALLBACK, RESERVED};
 use super::error::{ConfigError, ConfigErrors, Place, Problem, Shown, Warning};
 use super::kind::Invalid;
 use super::nearest::nearest;
+use super::observe::RuleEntry;
 use super::peer::{Peer, PeerEntry};
 use super::table::{Key, Section};
 use super::user::User;
@@ -66,7 +67,12 @@ impl Assembly {
                     self.peers.remove(&id);
                 }
             }
-            Section::Pooler | Section::Http | Section::Native => {}
+            Section::Rule => drop(self.config.rules.remove(name)),
+            Section::Pooler
+            | Section::Http
+            | Section::Alerts
+            | Section::History
+            | Section::Native => {}
         }
         self.ensure(section, name, place);
     }
@@ -74,7 +80,7 @@ impl Assembly {
     /// Makes sure that an entry exists; false if its name is not allowed.
     fn ensure(&mut self, section: Section, name: &str, place: &Place) -> bool {
         let problem = match section {
-            Section::Pooler | Section::Http | Section::Native => return true,
+            section if !section.has_entries() => return true,
             _ if name.is_empty() => Some(Problem::EmptyName),
             _ if name.contains('\0') => {
                 let value = Some(Shown::new(name));
@@ -112,7 +118,15 @@ impl Assembly {
                     entry.or_insert_with(|| PeerEntry { name: named(), ..PeerEntry::default() });
                 }
             }
-            Section::Pooler | Section::Http | Section::Native => {}
+            Section::Rule => {
+                let entry = self.config.rules.entry(named());
+                entry.or_insert_with(|| RuleEntry { name: named(), ..RuleEntry::default() });
+            }
+            Section::Pooler
+            | Section::Http
+            | Section::Alerts
+            | Section::History
+            | Section::Native => {}
         }
         true
     }
@@ -167,9 +181,8 @@ impl Assembly {
     ) -> Result<(), Invalid> {
         let config = &mut self.config;
         let done = match section {
-            Section::Pooler => config.global.assign(key, text),
-            Section::Http => config.http.assign(key, text),
-            Section::Native => config.headpond.assign(key, text),
+            section if !section.has_entries() => config.assign(section, key, text),
+            Section::Rule => config.rules.get_mut(name).and_then(|entry| entry.assign(key, text)),
             Section::Database if name == FALLBACK => {
                 config.fallback.as_mut().and_then(|entry| entry.assign(key, text))
             }
@@ -180,6 +193,7 @@ impl Assembly {
             Section::Peer => peer_id(name)
                 .and_then(|id| self.peers.get_mut(&id))
                 .and_then(|entry| entry.assign(key, text)),
+            _ => None,
         };
         done.expect("the key has a row and the entry exists: both were looked up above")
     }
@@ -216,6 +230,13 @@ impl Assembly {
             let begun = self.begun.get(&(Section::Peer, entry.name)).cloned();
             let place = begun.unwrap_or(Place::Default);
             self.error(place, Problem::PeerHost(id), None);
+        }
+        let incomplete = self.config.rules.values().filter(|entry| entry.rule().is_none());
+        let incomplete: Vec<String> = incomplete.map(|entry| entry.name.clone()).collect();
+        for name in incomplete {
+            let begun = self.begun.get(&(Section::Rule, name.clone())).cloned();
+            let place = begun.unwrap_or(Place::Default);
+            self.error(place, Problem::RuleIncomplete(Shown::new(&name)), None);
         }
         if self.errors.is_empty() {
             check::errors(&self.config, &mut self.errors);

@@ -17,21 +17,27 @@ impl Config {
         for (section, keys) in [
             (Section::Pooler, self.global.differing(&running.global)),
             (Section::Http, self.http.differing(&running.http)),
+            (Section::Alerts, self.alerts.differing(&running.alerts)),
+            (Section::History, self.history.differing(&running.history)),
             (Section::Native, self.headpond.differing(&running.headpond)),
         ] {
             for key in keys.iter().filter(|key| key.changeable == Changeable::Restart) {
-                let text = running.text(section, key).unwrap_or_default();
-                let done = match section {
-                    Section::Http => self.http.assign(key.name, &text),
-                    Section::Native => self.headpond.assign(key.name, &text),
-                    _ => self.global.assign(key.name, &text),
-                };
-                let done = done.expect("the key has a row: it came from there");
-                done.expect("what is shown reads back: a test shows it for every key");
                 let place = running.origin(section, "", key.name).clone();
                 self.origins.insert((section, String::new(), key.name), place);
+                if key.is_secret {
+                    // Its text is not shown, not even to us; it is copied below.
+                    continue;
+                }
+                let text = running.text(section, key).unwrap_or_default();
+                let done = self.assign(section, key.name, &text);
+                let done = done.expect("the key has a row: it came from there");
+                done.expect("what is shown reads back: a test shows it for every key");
             }
         }
+        // The secrets that only a start can change.
+        self.alerts.webhook_url.clone_from(&running.alerts.webhook_url);
+        self.alerts.webhook_secret.clone_from(&running.alerts.webhook_secret);
+        self.alerts.alertmanager_url.clone_from(&running.alerts.alertmanager_url);
     }
 }
 
@@ -70,6 +76,8 @@ impl Changes {
     pub fn between(old: &Config, new: &Config) -> Changes {
         let mut global = old.global.differing(&new.global);
         global.extend(old.http.differing(&new.http));
+        global.extend(old.alerts.differing(&new.alerts));
+        global.extend(old.history.differing(&new.history));
         global.extend(old.headpond.differing(&new.headpond));
         type Keys = Vec<&'static Key>;
         let (live, restart): (Keys, Keys) =
@@ -88,9 +96,9 @@ impl Changes {
     /// Returns a warning for each key that waits for the next start.
     pub fn warnings(&self, new: &Config) -> Vec<Warning> {
         let warning = |key: &&'static str| {
-            let sections = [Section::Pooler, Section::Http, Section::Native];
-            let place = sections.iter().map(|section| new.origin(*section, "", key));
-            let place = place.into_iter().find(|place| **place != Place::Default);
+            let mut places =
+                super::live::SECTIONS.iter().map(|(section, _)| new.origin(*section, "", key));
+            let place = places.find(|place| **place != Place::Default);
             Warning {
                 place: place.unwrap_or(&Place::Default).clone(),
                 doubt: Doubt::NeedsRestart(key),

@@ -39,6 +39,20 @@ pub(super) fn errors(config: &Config, errors: &mut Vec<ConfigError>) {
     if global.auth_type == AuthType::Cert && mode < SslMode::VerifyCa {
         add("auth_type", Problem::Combination(Combination::CertWithoutTls));
     }
+    let http = &config.http;
+    let is_near = http.listen.is_none_or(|address| address.ip().is_loopback());
+    let is_guarded = http.tls_cert_file.is_some()
+        && http.tls_key_file.is_some()
+        && (http.token.is_some() || http.read_token.is_some());
+    if !is_near && !is_guarded {
+        let place = config.origin(Section::Http, "", "listen").clone();
+        let problem = Problem::Combination(Combination::HttpOpenToAll);
+        errors.push(ConfigError { place, problem, nearest: None });
+    }
+    let mut add = |key: &'static str, problem| {
+        let place = config.origin(Section::Pooler, "", key).clone();
+        errors.push(ConfigError { place, problem, nearest: None });
+    };
     if *config.origin(Section::Pooler, "", "auth_type") == Place::Start
         && !global.listen_addr.iter().all(is_loopback)
     {

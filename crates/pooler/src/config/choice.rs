@@ -124,3 +124,13 @@ choice! {
     /// Nothing: they wait, at most `query_wait_timeout`.
     Hold = "hold",
 }
+choice! {
+    /// How bad an alert is.
+    Urgency, "info, warning or critical";
+    /// Worth knowing.
+    Info = "info",
+    /// Somebody should look today.
+    Warning = "warning",
+    /// Somebody should look now.
+    Critical = "critical",
+}

@@ -15,10 +15,12 @@ pub fn defaults_markdown() -> String {
         (Section::User, "`[users]`"),
         (Section::Peer, "`[peers]`"),
         (Section::Http, "`[http]`"),
+        (Section::Alerts, "`[alerts]`"),
+        (Section::Rule, "`[rules]`"),
+        (Section::History, "`[history]`"),
         (Section::Native, "`[headpond]`"),
     ] {
-        let has_defaults = matches!(section, Section::Pooler | Section::Http | Section::Native);
-        table(&mut page, title, section.keys(), has_defaults);
+        table(&mut page, title, section.keys(), !section.has_entries());
     }
     page
 }

@@ -16,6 +16,23 @@ use super::tls::SslMode;
 use super::user::User;
 use super::{Config, Key};
 
+/// A setting in force, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// Its section.
+    pub section: Section,
+    /// Its entry; empty for sections without entries.
+    pub entry: String,
+    /// Its row in the table.
+    pub key: &'static Key,
+    /// Its value; `***` for a secret, `None` for what is unset.
+    pub value: Option<String>,
+    /// Its default; `None` for what is unset.
+    pub default: Option<String>,
+    /// Where it was written.
+    pub origin: String,
+}
+
 impl Config {
     /// Returns the entry for a database: its own, or the entry `*`.
     pub fn database(&self, name: &str) -> Option<&Database> {
@@ -157,6 +174,39 @@ impl Config {
         self.origins.get(&(section, name.to_owned(), key)).unwrap_or(&Place::Default)
     }
 
+    /// Returns every setting as it is in force, with its default and where it was written: all of
+    /// the sections without entries, and what is written of the entries. Secrets show as `***`.
+    pub fn explained(&self) -> Vec<Explained> {
+        let default = Config::default();
+        let mut all = Vec::new();
+        for (section, _) in super::live::SECTIONS {
+            all.extend(section.keys().iter().map(|key| Explained {
+                section,
+                entry: String::new(),
+                key,
+                value: self.text(section, key),
+                default: default.text(section, key),
+                origin: self.origin(section, "", key.name).to_string(),
+            }));
+        }
+        let entries = self.written().filter(|(section, ..)| section.has_entries());
+        all.extend(entries.map(|(section, entry, key, value, place)| Explained {
+            section,
+            entry: entry.to_owned(),
+            key,
+            value,
+            default: None,
+            origin: place.to_string(),
+        }));
+        all
+    }
+
+    /// Returns the rules of `[rules]`.
+    pub fn alert_rules(&self) -> Vec<headpond_monitor::alert::Rule> {
+        // An entry without a rule is an error, and then there is no `Config`.
+        self.rules.values().filter_map(super::observe::RuleEntry::rule).collect()
+    }
+
     /// Returns every value that was written somewhere, with its place, for `config show`.
     /// The text is `None` where nothing can be shown; secrets show as `***`.
     pub fn written(
@@ -166,7 +216,10 @@ impl Config {
             let text = match section {
                 Section::Pooler => self.global.shown(key)?,
                 Section::Http => self.http.shown(key)?,
+                Section::Alerts => self.alerts.shown(key)?,
+                Section::History => self.history.shown(key)?,
                 Section::Native => self.headpond.shown(key)?,
+                Section::Rule => self.rules.get(name)?.shown(key),
                 Section::Database if name == super::database::FALLBACK => {
                     self.fallback.as_ref()?.shown(key)
                 }

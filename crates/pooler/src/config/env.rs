@@ -27,7 +27,13 @@ const LEVEL: &str = "__";
 const FILE: &str = "_FILE";
 
 /// Names that others read: the command line, the tests and the measurements.
-const FOREIGN: [&str; 3] = ["HEADPOND_CONFIG", "HEADPOND_URL", "HEADPOND_CONSOLE"];
+const FOREIGN: [&str; 5] = [
+    "HEADPOND_CONFIG",
+    "HEADPOND_URL",
+    "HEADPOND_CONSOLE",
+    "HEADPOND_HTTP_URL",
+    "HEADPOND_TOKEN_FILE",
+];
 const FOREIGN_PREFIXES: [&str; 4] =
     ["HEADPOND_TEST_", "HEADPOND_SIM_", "HEADPOND_FUZZ_", "HEADPOND_BENCH_"];
 
@@ -175,7 +181,7 @@ impl Target {
                 .find_map(|section| Some(Target::Key(section, section.key(&lower)?.name)));
         };
         let section = section_named(head)?;
-        if !has_entries(section) {
+        if !section.has_entries() {
             return Some(Target::Key(section, section.key(&rest.to_ascii_lowercase())?.name));
         }
         match rest.rsplit_once(LEVEL) {
@@ -200,13 +206,16 @@ impl Target {
                 nearest(path, keys.map(|key| key.name))?.to_owned()
             }
             Some((head, rest)) => {
-                let heads = ["pooler", "http", "headpond", "databases", "users", "peers"];
+                let heads = [
+                    "pooler", "http", "alerts", "history", "rules", "headpond", "databases",
+                    "users", "peers",
+                ];
                 let head = nearest(head, heads.into_iter())?;
                 let section = section_named(head)?;
                 let (entry, key) = match rest.rsplit_once(LEVEL) {
                     Some((entry, key)) => (format!("{entry}{LEVEL}"), key),
                     None if rest.is_empty() => return None,
-                    None if has_entries(section) => (rest.to_owned(), ""),
+                    None if section.has_entries() => (rest.to_owned(), ""),
                     None => (String::new(), rest),
                 };
                 let key = match key {
@@ -255,14 +264,13 @@ fn section_named(head: &str) -> Option<Section> {
     Some(match head.to_ascii_lowercase().as_str() {
         "pooler" | "pgbouncer" => Section::Pooler,
         "http" => Section::Http,
+        "alerts" => Section::Alerts,
+        "history" => Section::History,
+        "rules" => Section::Rule,
         "headpond" => Section::Native,
         "databases" => Section::Database,
         "users" => Section::User,
         "peers" => Section::Peer,
         _ => return None,
     })
-}
-
-fn has_entries(section: Section) -> bool {
-    matches!(section, Section::Database | Section::User | Section::Peer)
 }

@@ -160,6 +160,9 @@ pub enum Problem {
     /// A peer without a host.
     #[error("host was not provided for peer {0}")]
     PeerHost(u16),
+    /// A rule that does not say what is watched for.
+    #[error("rule '{0}' needs a metric, and either above or below")]
+    RuleIncomplete(Shown),
     /// An empty name.
     #[error("a name must not be empty")]
     EmptyName,
@@ -192,6 +195,12 @@ pub enum Combination {
          listen on 127.0.0.1 only"
     )]
     OpenToAll,
+    /// An open door to the numbers.
+    #[error(
+        "http.listen beyond this machine needs http.tls_cert_file, http.tls_key_file, and \
+         http.token or http.read_token"
+    )]
+    HttpOpenToAll,
 }
 
 /// Why a connection string cannot be read.
@@ -248,6 +257,9 @@ fn unknown_key(section: Section, key: &Shown) -> String {
         Section::Database | Section::Peer => format!("unrecognized connection parameter: {key}"),
         Section::User => format!("unrecognized user parameter: {key}"),
         Section::Http => format!("unknown parameter: http/{key}"),
+        Section::Alerts => format!("unknown parameter: alerts/{key}"),
+        Section::History => format!("unknown parameter: history/{key}"),
+        Section::Rule => format!("unrecognized rule parameter: {key}"),
         Section::Native => format!("unknown parameter: headpond/{key}"),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a line is a comment, an include, a section or a key, and anything else is an
 //! error with its line; the lines after an error are still read, so that all errors are told.
-//! The sections `[http]` and `[headpond]` are ours; PgBouncer refuses a file that has them.
+//! The sections `[http]`, `[alerts]`, `[history]`, `[rules]` and `[headpond]` are ours; PgBouncer
+//! refuses a file that has them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,12 +17,15 @@ use super::table::Section;
 /// How deep files may include each other.
 const INCLUDE_DEPTH_MAX: usize = 10;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("pgbouncer", Section::Pooler),
     ("databases", Section::Database),
     ("users", Section::User),
     ("peers", Section::Peer),
     ("http", Section::Http),
+    ("alerts", Section::Alerts),
+    ("history", Section::History),
+    ("rules", Section::Rule),
     ("headpond", Section::Native),
 ];
 
@@ -140,7 +144,7 @@ impl Reader<'_> {
                 return;
             }
         };
-        if matches!(section, Section::Database | Section::User | Section::Peer) {
+        if section.has_entries() {
             entry(section, key, value, place, self.assembly);
         } else {
             self.assembly.set(section, "", key, value, place.clone());

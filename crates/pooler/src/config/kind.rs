@@ -184,6 +184,67 @@ impl Kind for Bytes {
     }
 }
 
+/// A number with or without a fraction.
+pub enum Decimal {}
+
+/// The value of a [`Decimal`]: finite, so that it equals itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number(pub f64);
+
+impl Kind for Decimal {
+    type Value = Number;
+    const EXPECTS: &'static str = "a number such as 5 or 0.9";
+
+    fn parse(text: &str) -> Result<Number, Invalid> {
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Number(number)),
+            _ => Err(Invalid::Expected(Self::EXPECTS)),
+        }
+    }
+
+    fn show(value: &Number) -> Option<String> {
+        Some(value.0.to_string())
+    }
+}
+
+/// The name of something that alerts can watch.
+pub enum MetricName {}
+
+impl Kind for MetricName {
+    type Value = headpond_monitor::alert::Metric;
+    const EXPECTS: &'static str = "a metric such as utilization, waiting or error_ratio";
+
+    fn parse(text: &str) -> Result<Self::Value, Invalid> {
+        text.parse().map_err(|()| Invalid::Expected(Self::EXPECTS))
+    }
+
+    fn show(value: &Self::Value) -> Option<String> {
+        Some(value.name().to_owned())
+    }
+}
+
+/// A comma list of sets of metrics.
+pub enum MetricSets {}
+
+impl Kind for MetricSets {
+    type Value = Vec<(String, headpond_monitor::MetricSet)>;
+    const EXPECTS: &'static str = "a comma list of database and db";
+
+    fn parse(text: &str) -> Result<Self::Value, Invalid> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let set = |name: &str| {
+            let set = name.parse().map_err(|()| Invalid::Expected(Self::EXPECTS))?;
+            Ok((name.to_owned(), set))
+        };
+        names.map(set).collect()
+    }
+
+    fn show(value: &Self::Value) -> Option<String> {
+        let names: Vec<&str> = value.iter().map(|(name, _)| name.as_str()).collect();
+        Some(names.join(","))
+    }
+}
+
 /// A file mode in octal.
 pub enum FileMode {}
 

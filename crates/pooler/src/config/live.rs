@@ -50,8 +50,13 @@ fn did_you_mean(nearest: &Option<String>) -> String {
 }
 
 /// The sections that SHOW CONFIG lists and SET reaches, and what stands before their keys.
-const SECTIONS: [(Section, &str); 3] =
-    [(Section::Pooler, ""), (Section::Http, "http."), (Section::Native, "headpond.")];
+pub(super) const SECTIONS: [(Section, &str); 5] = [
+    (Section::Pooler, ""),
+    (Section::Http, "http."),
+    (Section::Alerts, "alerts."),
+    (Section::History, "history."),
+    (Section::Native, "headpond."),
+];
 
 impl Config {
     /// Returns the rows of SHOW CONFIG in the order of their keys.
@@ -73,10 +78,41 @@ impl Config {
     pub(super) fn text(&self, section: Section, key: &Key) -> Option<String> {
         let text = match section {
             Section::Http => self.http.shown(key.name),
+            Section::Alerts => self.alerts.shown(key.name),
+            Section::History => self.history.shown(key.name),
             Section::Native => self.headpond.shown(key.name),
             _ => self.global.shown(key.name),
         };
         text.flatten()
+    }
+
+    /// Sets a key of a section without entries from its text; `None` if there is no such key.
+    pub(super) fn assign(
+        &mut self,
+        section: Section,
+        key: &str,
+        text: &str,
+    ) -> Option<Result<(), Invalid>> {
+        match section {
+            Section::Http => self.http.assign(key, text),
+            Section::Alerts => self.alerts.assign(key, text),
+            Section::History => self.history.assign(key, text),
+            Section::Native => self.headpond.assign(key, text),
+            _ => self.global.assign(key, text),
+        }
+    }
+
+    /// Changes how many servers each pool of a database may have; returns the entry that says so
+    /// now, which is `*` for a database without one of its own, or `None` if there is neither.
+    pub fn resize(&mut self, database: &str, size: u32) -> Option<String> {
+        let spec = match self.databases.get_mut(database) {
+            Some(spec) => spec,
+            None => self.fallback.as_mut()?,
+        };
+        spec.pool_size = Some(size);
+        let entry = spec.name.clone();
+        self.origins.insert((Section::Database, entry.clone(), "pool_size"), Place::Console);
+        Some(entry)
     }
 
     /// Returns why a value that can be read must not be used. Contradictions between values
@@ -113,9 +149,7 @@ impl Config {
         let before = self.global.clone();
         let done = match section {
             _ if value.contains('\0') => Some(Err(Invalid::Nul)),
-            Section::Http => self.http.assign(row.name, value),
-            Section::Native => self.headpond.assign(row.name, value),
-            _ => self.global.assign(row.name, value),
+            section => self.assign(section, row.name, value),
         };
         let done = done.expect("the key has a row: it was found above");
         done.map_err(|invalid| SetError::Value { key: row.name, invalid })?;

@@ -20,6 +20,7 @@ pub mod host;
 pub mod kind;
 pub mod native;
 pub mod nearest;
+pub mod observe;
 pub mod peer;
 pub mod secret;
 pub mod table;
@@ -41,13 +42,15 @@ use std::path::{Path, PathBuf};
 
 pub use choice::{AuthType, Engine, LoadBalance, LogFormat, OnFailing, PoolMode};
 pub use database::Database;
+pub use effective::Explained;
 pub use env::Env;
 pub use error::{ConfigError, ConfigErrors, Doubt, Place, Problem, Warning};
 pub use global::Global;
 pub use host::Host;
 pub use kind::{CheckQuery, Names};
 pub use live::{ConfigRow, SetError};
-pub use native::{Http, Native};
+pub use native::Native;
+pub use observe::{Alerts, History, Http, RuleEntry};
 pub use peer::Peer;
 pub use secret::Secret;
 pub use table::{Changeable, Effect, Key, Section, Status};
@@ -68,6 +71,12 @@ pub struct Config {
     pub peers: BTreeMap<u16, Peer>,
     /// `[http]`.
     pub http: Http,
+    /// `[alerts]`.
+    pub alerts: Alerts,
+    /// `[history]`.
+    pub history: History,
+    /// `[rules]`, by name.
+    pub rules: BTreeMap<String, RuleEntry>,
     /// `[headpond]`.
     pub headpond: Native,
     /// Where each value that is not a default was written.

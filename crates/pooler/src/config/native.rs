@@ -1,19 +1,11 @@
-//! The settings PgBouncer does not have: `[http]` and `[headpond]`.
+//! The settings PgBouncer does not have, of the pooler itself: `[headpond]`.
 //!
 //! Invariant: with every one at its default the pooler behaves as PgBouncer would, and only uses
 //! the machine better.
 
 use super::choice::{Engine, LogFormat, OnFailing};
-use super::kind::{Bytes, Flag, Listen, Milliseconds, Ranged, Seconds};
+use super::kind::{Bytes, Flag, Milliseconds, Ranged, Seconds};
 use super::table::settings;
-
-settings! {
-    /// The HTTP side: health, metrics, dashboard.
-    Http;
-    listen: Listen = "127.0.0.1:6433", Restart Policy Honoured,
-        "Address and port of health, metrics and dashboard, empty for none",
-        "numbers are there without asking, and only for this machine";
-}
 
 settings! {
     /// What only this program has.

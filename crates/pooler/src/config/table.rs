@@ -20,6 +20,12 @@ pub enum Section {
     Peer,
     /// `[http]`.
     Http,
+    /// `[alerts]`.
+    Alerts,
+    /// `[history]`.
+    History,
+    /// One entry of `[rules]`.
+    Rule,
     /// `[headpond]`.
     Native,
 }
@@ -32,9 +38,32 @@ impl Section {
             Section::Database => super::database::Database::KEYS,
             Section::User => super::user::User::KEYS,
             Section::Peer => super::peer::PeerEntry::KEYS,
-            Section::Http => super::native::Http::KEYS,
+            Section::Http => super::observe::Http::KEYS,
+            Section::Alerts => super::observe::Alerts::KEYS,
+            Section::History => super::observe::History::KEYS,
+            Section::Rule => super::observe::RuleEntry::KEYS,
             Section::Native => super::native::Native::KEYS,
         }
+    }
+
+    /// Returns its name, as it stands in headpond.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Section::Pooler => "pooler",
+            Section::Database => "databases",
+            Section::User => "users",
+            Section::Peer => "peers",
+            Section::Http => "http",
+            Section::Alerts => "alerts",
+            Section::History => "history",
+            Section::Rule => "rules",
+            Section::Native => "headpond",
+        }
+    }
+
+    /// Returns true if the section consists of entries, each with keys of its own.
+    pub fn has_entries(self) -> bool {
+        matches!(self, Section::Database | Section::User | Section::Peer | Section::Rule)
     }
 
     /// Returns the row of `name`, if it is a key of this section.

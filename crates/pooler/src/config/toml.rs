@@ -25,12 +25,15 @@ use super::kind::{Flag, Kind};
 use super::nearest::nearest;
 use super::table::Section;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("pooler", Section::Pooler),
     ("databases", Section::Database),
     ("users", Section::User),
     ("peers", Section::Peer),
     ("http", Section::Http),
+    ("alerts", Section::Alerts),
+    ("history", Section::History),
+    ("rules", Section::Rule),
     ("headpond", Section::Native),
 ];
 
@@ -106,13 +109,10 @@ impl Reader<'_> {
             let Some(content) = self.table(name, value) else {
                 continue;
             };
-            match section {
-                Section::Database | Section::User | Section::Peer => {
-                    self.entries(*section, content);
-                }
-                Section::Pooler | Section::Http | Section::Native => {
-                    self.keys(*section, "", content);
-                }
+            if section.has_entries() {
+                self.entries(*section, content);
+            } else {
+                self.keys(*section, "", content);
             }
         }
     }

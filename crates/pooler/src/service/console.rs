@@ -160,7 +160,7 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         Ok(Outcome::Done)
     }
 
-    fn database(&self, name: &str) -> Result<Arc<Database>, CommandError> {
+    pub(super) fn database(&self, name: &str) -> Result<Arc<Database>, CommandError> {
         let found = self.shared().catalog.database(name);
         found.ok_or_else(|| CommandError::NoSuchDatabase(name.to_owned()))
     }
@@ -186,14 +186,14 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         Ok(self.wait(asker, Until::Paused(database)))
     }
 
-    fn set_paused(&self, database: &Arc<Database>, paused: bool) {
+    pub(super) fn set_paused(&self, database: &Arc<Database>, paused: bool) {
         database.paused.store(paused, Ordering::Release);
         for pool in self.pools_of(Some(database)) {
             obey_pause(self.shared(), &pool);
         }
     }
 
-    fn resume(&mut self) -> Result<(), CommandError> {
+    pub(super) fn resume(&mut self) -> Result<(), CommandError> {
         let shared = self.shared();
         if shared.phase() != RunPhase::Running {
             return Err(CommandError::ShuttingDown);
@@ -205,7 +205,7 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         Ok(())
     }
 
-    fn resume_database(&mut self, name: &str) -> Result<(), CommandError> {
+    pub(super) fn resume_database(&mut self, name: &str) -> Result<(), CommandError> {
         let not_paused = || CommandError::DatabaseNotPaused(name.to_owned());
         if name == CONSOLE {
             return Err(not_paused());
@@ -238,7 +238,7 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         Ok(())
     }
 
-    fn reconnect(&mut self, name: Option<&str>) -> Result<(), CommandError> {
+    pub(super) fn reconnect(&mut self, name: Option<&str>) -> Result<(), CommandError> {
         let database = name.map(|name| self.database(name)).transpose()?;
         for pool in self.pools_of(database.as_ref()) {
             with_core(self.shared(), &pool, PoolCore::renew);
@@ -374,11 +374,23 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
     }
 }
 
-/// Finds and closes a client.
+/// Finds and closes a client for the console.
 async fn kill_client<E: Engine + 'static>(shared: Arc<Shared<E>>, asker: Asker, id: u64) {
+    let found = close_client(&shared, id).await;
+    answer(&shared, asker, |out| {
+        if found {
+            render::done(out, "KILL_CLIENT");
+        } else {
+            render::error(out, &CommandError::ClientNotFound);
+        }
+    });
+}
+
+/// Finds and closes a client; false if there is none of that number.
+pub(super) async fn close_client<E: Engine + 'static>(shared: &Shared<E>, id: u64) -> bool {
     let mut found = false;
     for attempt in 0..KILL_ATTEMPTS {
-        let (clients, _) = collect(&shared, true, false).wait().await;
+        let (clients, _) = collect(shared, true, false).wait().await;
         let is_there = clients.iter().any(|client| client.id == id);
         if is_there {
             found = true;
@@ -387,13 +399,7 @@ async fn kill_client<E: Engine + 'static>(shared: Arc<Shared<E>>, asker: Asker, 
             break;
         }
     }
-    answer(&shared, asker, |out| {
-        if found {
-            render::done(out, "KILL_CLIENT");
-        } else {
-            render::error(out, &CommandError::ClientNotFound);
-        }
-    });
+    found
 }
 
 /// Asks all workers for their rows.

@@ -12,9 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::console::{self, Asker};
 use super::listen::Bound;
 use super::rates::Rates;
-use super::report::Reporter;
 use super::signal::{Asked, Signals};
-use super::{Process, StartError, slow};
+use super::{Process, StartError, observe, slow};
 use crate::admin::Role;
 use crate::catalog::{Forgotten, View};
 use crate::config::change::Changes;
@@ -38,6 +37,7 @@ pub(super) struct State<'a, E: Engine> {
     pub rates: Rates,
     /// Console clients whose PAUSE or WAIT_CLOSE is not over.
     pub waiting: Vec<console::Waiting>,
+    monitor: Arc<headpond_monitor::Monitor>,
     stop_at: Option<Instant>,
     files: Vec<std::path::PathBuf>,
 }
@@ -74,8 +74,9 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     let listeners = Mail::Listen { tcp: bound.tcp, unix: bound.unix };
     shared.post(headpond_core::Lane(0), listeners);
     let (stop_http, http_stopped) = watch::channel(false);
+    let watched = observe::start(shared)?;
     let http_task = match http {
-        Some(listener) => Some(start_http(process, listener, http_stopped)?),
+        Some(listener) => Some(start_http(process, &watched, listener, http_stopped)?),
         None => None,
     };
     let text = format!("{} up, listening on {names}", crate::VERSION_LINE);
@@ -85,6 +86,7 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         process,
         rates: Rates::new(),
         waiting: Vec::new(),
+        monitor: watched,
         stop_at: None,
         files: bound.files,
     };
@@ -134,19 +136,31 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
 
 fn start_http<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     process: &Process<E>,
+    monitor: &Arc<headpond_monitor::Monitor>,
     listener: std::net::TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, StartError> {
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(StartError::system("http.listen"))?;
-    let router = headpond_monitor::router(Arc::new(Reporter::new(Arc::clone(&process.shared))));
+    let router = monitor.router();
+    let view = process.shared.catalog.view();
+    let http = &view.config.http;
+    let tls = match (http.tls_cert_file.clone(), http.tls_key_file.clone()) {
+        (Some(cert), Some(key)) => {
+            let made = crate::tls::web_server(cert, key);
+            Some(made.map_err(|error| StartError::File(format!("http: {error}")))?)
+        }
+        _ => None,
+    };
+    let names = http.names.iter().map(str::to_owned).collect();
+    let options = headpond_monitor::Options { tls, names, ..headpond_monitor::Options::default() };
     let log = process.shared.log.clone();
     Ok(tokio::spawn(async move {
         let stop = async move {
             // An error means that the sender is gone: stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = headpond_monitor::serve(listener, router, stop).await {
+        if let Err(error) = headpond_monitor::serve_with(listener, router, &options, stop).await {
             log.line(Level::Error, &format!("http: {error}"));
         }
     }))
@@ -189,6 +203,7 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
             Ask::Secret { lane, caller, user, password } => {
                 tokio::spawn(slow::secret(shared, lane, caller, user, password));
             }
+            Ask::Act { action, actor, answer } => self.act(action, &actor, answer),
             Ask::Resolve { lane, server, database } => {
                 tokio::spawn(slow::resolve(shared, lane, server, database));
             }
@@ -346,6 +361,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
         let shared = self.shared();
         shared.log.redirect(super::destination(&view.config, self.process.options.quiet));
         shared.log.set_verbosity(u8::try_from(view.config.global.verbose).unwrap_or(u8::MAX));
+        self.monitor.set_rules(observe::rules(&view.config));
+        self.monitor.set_access(observe::access(&view.config));
         let touched = shared.catalog.replace(view, clock::monotonic());
         shared.post_all(|| Mail::Reloaded);
         for pool in touched {

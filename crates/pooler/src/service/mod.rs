@@ -4,9 +4,13 @@
 //! result by mail.
 //! Not here: serving clients (`worker/`), the settings (`config/`).
 
+mod act;
+mod ask;
+mod check;
 mod console;
 mod control;
 mod listen;
+mod observe;
 mod rates;
 mod report;
 mod signal;

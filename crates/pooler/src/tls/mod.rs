@@ -18,6 +18,7 @@ mod provider;
 mod record;
 mod server;
 mod verify;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use error::TlsError;
 pub use files::{ClientTls, ServerTls, TlsFiles};
 pub use rustls::ClientConfig;
 pub use server::{ALPN, ServerConfig, server_config};
+pub use web::{web_client, web_server};
 
 use certificate::Certificate;
 

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 9] = [
     Section::Pooler,
     Section::Database,
     Section::User,
     Section::Peer,
     Section::Http,
+    Section::Alerts,
+    Section::History,
+    Section::Rule,
     Section::Native,
 ];
 

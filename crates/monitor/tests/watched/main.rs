@@ -1,0 +1,8 @@
+//! Laws of a monitor over a source whose numbers the test decides, asked over real sockets.
+
+mod acting;
+mod answering;
+mod delivering;
+mod fake;
+
+pub use fake::{Fake, Server};
