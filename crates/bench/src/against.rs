@@ -64,19 +64,19 @@ pub fn interleave(
 /// Returns the ratios of every target to the first, `labels[0]`.
 #[must_use]
 pub fn ratios(runs: &[Run], labels: &[String]) -> Vec<Ratio> {
-    let figures: [(&'static str, fn(&Run) -> f64); 3] = [
-        ("rate", |run| run.rate),
-        ("p50", |run| run.latency.at(0.5)),
-        ("p99", |run| run.latency.at(0.99)),
-    ];
-    let of = |label: &str, figure: fn(&Run) -> f64| -> Vec<f64> {
-        runs.iter().filter(|run| run.label == label).map(figure).collect()
+    let of = |label: &str, figure: &str| -> Vec<f64> {
+        let value = |run: &Run| match figure {
+            "rate" => run.rate,
+            "p50" => run.latency.at(0.5),
+            _ => run.latency.at(0.99),
+        };
+        runs.iter().filter(|run| run.label == label).map(value).collect()
     };
     let Some((first, others)) = labels.split_first() else { return Vec::new() };
     let mut ratios = Vec::new();
     for label in others {
-        for (name, figure) in figures {
-            ratios.extend(ratio(label, name, &of(label, figure), &of(first, figure)));
+        for figure in ["rate", "p50", "p99"] {
+            ratios.extend(ratio(label, figure, &of(label, figure), &of(first, figure)));
         }
     }
     ratios

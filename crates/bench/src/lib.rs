@@ -32,7 +32,7 @@ pub mod run;
 pub mod statistics;
 pub mod target;
 pub mod threshold;
-//pub mod tune;
+pub mod tune;
 pub mod workload;
 
 pub use error::{Error, ErrorKind};

@@ -290,23 +290,12 @@ pub fn text(plan: &Plan) -> String {
 mod tests {
     use super::*;
     use crate::model::service::Service;
-    use headpond_core::{Limits, Policy};
 
     fn options(rate: f64) -> Options {
         let base = Scenario {
-            instances: 1,
-            limits: Limits { min: u32::MAX, ..Limits::default() },
-            policy: Policy::default(),
-            arrivals: Arrivals::Rate(rate),
-            service: Service::Exponential(0.01),
-            server_cores: None,
-            connections_max: None,
-            connect: Duration::from_millis(5),
-            timeout: Duration::from_secs(30),
-            incidents: Vec::new(),
             warm_up_s: 5.0,
-            duration_s: 60.0,
             seed: 7,
+            ..Scenario::new(Arrivals::Rate(rate), Service::Exponential(0.01))
         };
         Options {
             base,

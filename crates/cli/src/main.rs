@@ -1,15 +1,18 @@
 //! The program `headpond`: parses the command line, calls the room that does the work, prints.
 //!
 //! Invariant: stdout is for results, stderr for everything else; exit codes are 0, 1 (run time),
-//! 2 (usage) and 78 (configuration).
+//! 2 (usage), 3 (a threshold of `bench` was crossed) and 78 (configuration).
 //! Not here: any pooling.
 
 mod account;
+mod bench;
 mod check;
 mod dev;
 mod notify;
+mod plan;
 mod serve;
 mod source;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -17,6 +20,12 @@ use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What clap ends with when the command line is wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// A threshold of `bench` was crossed.
+const EXIT_THRESHOLD: u8 = 3;
 
 /// What sysexits.h calls EX_CONFIG.
 const EXIT_CONFIG: u8 = 78;
@@ -50,6 +59,12 @@ enum Command {
     Check(check::Options),
     /// A private PostgreSQL with the pooler in front of it, ready to connect to
     Dev(dev::Options),
+    /// Measure a load: throughput, percentiles, errors; or compare two results
+    Bench(Box<bench::Options>),
+    /// Find the best number of connections by measured runs, or from metrics
+    Tune(Box<tune::Options>),
+    /// What if: simulate pool sizes, instances, bursts and failovers, without any server
+    Plan(Box<plan::Options>),
 }
 
 /// Why the program ends without success: what to say, and the exit code.
@@ -62,6 +77,16 @@ impl Failure {
     /// Something at run time.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: 1 }
+    }
+
+    /// What was asked for makes no sense.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: EXIT_USAGE }
+    }
+
+    /// A load test did not keep what was asked of it.
+    pub fn threshold(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: EXIT_THRESHOLD }
     }
 
     /// The configuration is wrong.
@@ -103,6 +128,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Dev(options)) => dev::run(&options),
+        Some(Command::Bench(options)) => bench::run(*options),
+        Some(Command::Tune(options)) => tune::run(*options),
+        Some(Command::Plan(options)) => plan::run(*options),
         None => serve::run(cli.serve),
     }
 }

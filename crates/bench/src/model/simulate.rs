@@ -79,6 +79,29 @@ pub struct Scenario {
     pub seed: u64,
 }
 
+impl Scenario {
+    /// Begins with one instance and the pool's default limits and rules, all of its connections
+    /// kept open, on a server without limits of its own, for a minute.
+    #[must_use]
+    pub fn new(arrivals: Arrivals, service: Service) -> Self {
+        Self {
+            instances: 1,
+            limits: Limits { min: u32::MAX, ..Limits::default() },
+            policy: Policy::default(),
+            arrivals,
+            service,
+            server_cores: None,
+            connections_max: None,
+            connect: Duration::from_millis(5),
+            timeout: Duration::from_secs(30),
+            incidents: Vec::new(),
+            warm_up_s: 10.0,
+            duration_s: 60.0,
+            seed: 1,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Outcome {

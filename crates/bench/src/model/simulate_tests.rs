@@ -5,19 +5,11 @@ use crate::model::theory::Queue;
 
 fn scenario(size: u32, rate: f64) -> Scenario {
     Scenario {
-        instances: 1,
         limits: Limits { size, min: size, ..Limits::default() },
-        policy: Policy::default(),
-        arrivals: Arrivals::Rate(rate),
-        service: Service::Exponential(0.01),
-        server_cores: None,
-        connections_max: None,
-        connect: Duration::from_millis(5),
-        timeout: Duration::from_secs(30),
-        incidents: Vec::new(),
         warm_up_s: 20.0,
         duration_s: 1000.0,
         seed: 42,
+        ..Scenario::new(Arrivals::Rate(rate), Service::Exponential(0.01))
     }
 }
 

@@ -93,6 +93,6 @@ mod tests {
         };
         run.seconds = (1..=600).map(second).collect();
         let lines = lines(&run).join("\n");
-        assert!(lines.contains("+3600.0 KiB an hour") && lines.contains("(+9."), "{lines}");
+        assert!(lines.contains("+3600.0 KiB an hour") && lines.contains("(+8.9%)"), "{lines}");
     }
 }
