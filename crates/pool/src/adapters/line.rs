@@ -10,10 +10,18 @@ use std::io::{self, ErrorKind};
 #[cfg(feature = "redis")]
 use std::net::Shutdown;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::clock::tick;
 
 /// The same socket as its driver's. It costs a descriptor.
 #[derive(Debug)]
-pub(crate) struct Line(TcpStream);
+pub(crate) struct Line {
+    /// Of whatever family: looking and hanging up are the same for all.
+    socket: TcpStream,
+    /// The tick in which it was looked at last.
+    looked: AtomicU64,
+}
 
 /// What lies on a line that nobody has read yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,21 +38,34 @@ impl Line {
     /// Returns a second handle of a socket, which must not block.
     #[cfg(unix)]
     pub(crate) fn of(socket: &impl std::os::fd::AsFd) -> io::Result<Self> {
-        // Of whatever family: looking and hanging up are the same for all.
-        Ok(Self(socket.as_fd().try_clone_to_owned()?.into()))
+        Ok(Self::new(socket.as_fd().try_clone_to_owned()?.into()))
     }
 
     /// Returns a second handle of a socket, which must not block.
     #[cfg(windows)]
     pub(crate) fn of(socket: &impl std::os::windows::io::AsSocket) -> io::Result<Self> {
-        Ok(Self(socket.as_socket().try_clone_to_owned()?.into()))
+        Ok(Self::new(socket.as_socket().try_clone_to_owned()?.into()))
+    }
+
+    const fn new(socket: TcpStream) -> Self {
+        Self { socket, looked: AtomicU64::new(0) }
+    }
+
+    /// The same as [`Line::unread`] for whoever lends the connection, which may be a hundred
+    /// thousand times in a second: looks once in each tick of the kernel (1 to 10 ms), because a
+    /// system call costs more than everything else about a loan.
+    pub(crate) fn unread_lately(&self) -> Unread {
+        match tick() {
+            Some(tick) if self.looked.swap(tick, Relaxed) == tick => Unread::Nothing,
+            _ => self.unread(),
+        }
     }
 
     /// Looks at what has arrived. One system call, which never waits.
-    pub(crate) fn unread(&self) -> Unread {
+    fn unread(&self) -> Unread {
         let mut first = [0];
         loop {
-            return match self.0.peek(&mut first) {
+            return match self.socket.peek(&mut first) {
                 Ok(0) => Unread::End,
                 Ok(_) => Unread::From(first[0]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Unread::Nothing,
@@ -58,7 +79,7 @@ impl Line {
     #[cfg(feature = "redis")]
     pub(crate) fn hang_up(&self) {
         // It may be closed already.
-        let _ = self.0.shutdown(Shutdown::Write);
+        let _ = self.socket.shutdown(Shutdown::Write);
     }
 }
 

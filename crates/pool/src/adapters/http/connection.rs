@@ -138,7 +138,7 @@ impl Connection {
     pub(crate) fn is_dead(&self) -> bool {
         match &self.protocol {
             // Before its first response a server may have something to say about TLS.
-            Protocol::Http1 { line, .. } => match line.unread() {
+            Protocol::Http1 { line, .. } => match line.unread_lately() {
                 Unread::Nothing => false,
                 Unread::From(_) => self.is_used(),
                 Unread::End => true,

@@ -172,7 +172,7 @@ impl Connection {
         let Lifeline { watch, line, encrypted, .. } = &self.lifeline;
         watch.is_over()
             || self.client.is_closed()
-            || match line.unread() {
+            || match line.unread_lately() {
                 Unread::Nothing => false,
                 // Whatever else comes unasked is the last word of a session.
                 Unread::From(first) => *encrypted || !UNASKED.contains(&first),

@@ -38,7 +38,7 @@ impl Driver {
     /// Returns whether the other side has closed the connection, even if the task has not run
     /// since. Encrypted, the end is seen only once what was said before it was read.
     pub(super) fn is_dead(&self) -> bool {
-        self.is_over() || self.line.unread() == Unread::End
+        self.is_over() || self.line.unread_lately() == Unread::End
     }
 
     /// Hangs up and waits until the server has noticed, whatever it was doing for this connection:
