@@ -93,11 +93,8 @@ pub fn judge_database(database: &Database, live: u32, limits: &Limits) -> Findin
     if database.disabled {
         return Finding::fact(Status::Warning, "disabled: new clients are turned away");
     }
-    let paused = if database.paused {
-        Finding::fact(Status::Warning, "paused")
-    } else {
-        Finding::default()
-    };
+    let paused =
+        if database.paused { Finding::fact(Status::Warning, "paused") } else { Finding::default() };
     let Some(check) = &database.check else { return paused };
     let found = match &check.outcome {
         Outcome::Truth(truth) => judge_truth(truth, check.took_seconds, limits),
@@ -188,7 +185,12 @@ mod tests {
             ("at rest", pool(), Status::Healthy, ""),
             ("nine of ten", Pool { connections: used(9), ..pool() }, Status::Healthy, ""),
             ("ten of ten", Pool { connections: used(10), ..pool() }, Status::Warning, "10 of 10"),
-            ("no limit", Pool { connections: used(99), size_max: 0, ..pool() }, Status::Healthy, ""),
+            (
+                "no limit",
+                Pool { connections: used(99), size_max: 0, ..pool() },
+                Status::Healthy,
+                "",
+            ),
             ("five wait", Pool { waiting: 5, ..pool() }, Status::Healthy, ""),
             ("six wait", Pool { waiting: 6, ..pool() }, Status::Warning, "6 wait"),
             (

@@ -186,9 +186,9 @@ async fn ask<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     database: &Arc<Database>,
 ) -> Option<Result<Truth, CheckError>> {
     let pools = shared.catalog.pools();
-    let pool = pools.iter().find(|pool| {
-        Arc::ptr_eq(&pool.database, database) && pool.key.replication.is_none()
-    });
+    let pool = pools
+        .iter()
+        .find(|pool| Arc::ptr_eq(&pool.database, database) && pool.key.replication.is_none());
     let spec = database.spec.load_full();
     let (user, credential) = match (pool, &spec.user, &spec.password) {
         (Some(pool), ..) => (pool.key.user.clone(), credential(&shared.catalog.view(), pool)),
@@ -199,8 +199,8 @@ async fn ask<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         _ => return None,
     };
     let mut places = Places { shared, taken: Vec::new() };
-    let has_room = places.take(&database.budget)
-        && pool.is_none_or(|pool| places.take(&pool.user.budget));
+    let has_room =
+        places.take(&database.budget) && pool.is_none_or(|pool| places.take(&pool.user.budget));
     if !has_room {
         return None;
     }
@@ -287,11 +287,15 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_by_its_columns() {
-        let row = ["f", "on", "3", "4", "1", "8", "100", "3", "0", "0", "0", "16384", "4096", "15.4"];
+        let row =
+            ["f", "on", "3", "4", "1", "8", "100", "3", "0", "0", "0", "16384", "4096", "15.4"];
         let row: Vec<_> = row.iter().map(|text| Some((*text).to_owned())).collect();
         let truth = truth(&row);
         assert!(truth.read_only && !truth.in_recovery);
-        assert_eq!((truth.active, truth.idle, truth.idle_in_transaction, truth.total), (3, 4, 1, 8));
+        assert_eq!(
+            (truth.active, truth.idle, truth.idle_in_transaction, truth.total),
+            (3, 4, 1, 8)
+        );
         assert_eq!((truth.connections_max, truth.connections_reserved), (100, 3));
         assert_eq!(truth.setting("lock_timeout"), Some("0"));
         assert_eq!(truth.version, "15.4");

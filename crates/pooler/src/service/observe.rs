@@ -100,9 +100,10 @@ fn routes(config: &Config, log: &Log) -> Result<Routes, StartError> {
     });
     let alertmanager = target("alertmanager_url", &alerts.alertmanager_url)?
         .map(|target| (target, Severity::from(alerts.alertmanager_severity)));
-    let command = alerts.command.as_ref().map(|path| {
-        (path.display().to_string(), Severity::from(alerts.command_severity))
-    });
+    let command = alerts
+        .command
+        .as_ref()
+        .map(|path| (path.display().to_string(), Severity::from(alerts.command_severity)));
     let log = log.clone();
     let write: Logger = Arc::new(move |notice: &Notice| {
         let level = match (notice.is_firing, notice.severity) {

@@ -16,11 +16,15 @@ async fn what_is_asked_for_is_done_and_logged() {
     until("the new size", || (size() == 7).then_some(()));
     let (_, config) = read(http, "/api/v1/config");
     let settings = config["settings"].as_array().expect("settings");
-    let resized = settings.iter().find(|s| s["section"] == "databases.*" && s["key"] == "pool_size");
+    let resized =
+        settings.iter().find(|s| s["section"] == "databases.*" && s["key"] == "pool_size");
     assert_eq!(resized.expect("it is shown")["origin"], "console");
     let token = settings.iter().find(|s| s["section"] == "http" && s["key"] == "token");
     let token = token.expect("it is shown");
-    assert_eq!((&token["value"], &token["origin"]), (&"***".into(), &"environment HEADPOND_HTTP__TOKEN".into()));
+    assert_eq!(
+        (&token["value"], &token["origin"]),
+        (&"***".into(), &"environment HEADPOND_HTTP__TOKEN".into())
+    );
 
     assert_eq!(act(http, "pause", "{\"database\":\"app\"}").0, 200);
     let held = tokio::spawn(async move {

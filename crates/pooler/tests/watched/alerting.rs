@@ -105,7 +105,10 @@ async fn an_alert_fires_and_resolves_once_at_every_receiver() {
     let fired = hear(&told, "/hook", "firing");
     assert_eq!(fired["version"], "4");
     let labels = fired["alerts"][0]["labels"].clone();
-    assert_eq!((&labels["alertname"], &labels["subject"]), (&"TestQueue".into(), &"app/app".into()));
+    assert_eq!(
+        (&labels["alertname"], &labels["subject"]),
+        (&"TestQueue".into(), &"app/app".into())
+    );
     let relayed = hear(&told_by_manager, "/from-alertmanager", "firing");
     assert_eq!(relayed["alerts"][0]["labels"], labels, "the same alert by both ways");
     assert_eq!(relayed["alerts"][0]["annotations"]["summary"], "somebody waits");
@@ -125,7 +128,9 @@ async fn an_alert_fires_and_resolves_once_at_every_receiver() {
     assert_eq!(over["alerts"][0]["labels"], labels);
     let relayed = hear(&told_by_manager, "/from-alertmanager", "resolved");
     assert_eq!(relayed["alerts"][0]["labels"], labels);
-    until("Alertmanager to forget it", || active().as_array().filter(|all| all.is_empty()).map(|_| ()));
+    until("Alertmanager to forget it", || {
+        active().as_array().filter(|all| all.is_empty()).map(|_| ())
+    });
     assert!(told.try_recv().is_err(), "one beginning and one end");
     let (_, alerts) = read(pooler.http(), "/api/v1/alerts");
     let deliveries = alerts["deliveries"].as_array().expect("deliveries");

@@ -10,7 +10,11 @@ use crate::support::{Pooler, Postgres};
 
 /// Endpoints that speak of everything.
 const WHOLE: [&str; 6] = [
-    "/health", "/health/quick", "/health/database", "/api/health", "/api/health/detailed",
+    "/health",
+    "/health/quick",
+    "/health/database",
+    "/api/health",
+    "/api/health/detailed",
     "/api/health/database",
 ];
 

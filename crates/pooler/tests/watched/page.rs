@@ -97,7 +97,8 @@ async fn an_action_by_keyboard_needs_the_token_and_is_carried_out() {
     browser.press("Tab", 9);
     assert_eq!(browser.value("document.activeElement.className"), "skip");
     browser.value("location.hash = '#actions'; 1");
-    let find = "[...document.querySelectorAll('#view button')].find((b) => b.textContent === 'Pause')";
+    let find =
+        "[...document.querySelectorAll('#view button')].find((b) => b.textContent === 'Pause')";
     browser.wait(&format!("{find} !== undefined && !{find}.disabled"));
     browser.value(&format!("{find}.focus(); 1"));
     browser.press("Enter", 13);
@@ -152,7 +153,8 @@ async fn narrow_screens_and_both_schemes_are_readable() {
 const CONTRAST: &str = "(() => {
   const rgb = (color) => color.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const light = (color) => {
-    const [r, g, b] = rgb(color).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb(color).map((v) => linear(v / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const probe = document.createElement('p');

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::stage::{ask, client, read, start, until};
-use crate::support::pooler::Headpond;
 use crate::support::Postgres;
+use crate::support::pooler::Headpond;
 use crate::support::process::{Process, free_port};
 
 fn project(path: &str) -> PathBuf {
@@ -165,9 +165,10 @@ async fn prometheus_scrapes_and_evaluates_without_a_warning() {
     until("a percentile", || value("headpond_query_seconds_count").filter(|count| count != "0"));
     until("rules that were evaluated", || {
         let (_, body) = read(http, "/api/v1/rules");
-        let rules = body["data"]["groups"].as_array()?.iter().flat_map(|group| {
-            group["rules"].as_array().cloned().unwrap_or_default()
-        });
+        let rules = body["data"]["groups"]
+            .as_array()?
+            .iter()
+            .flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
         let health: Vec<Value> = rules.map(|rule| rule["health"].clone()).collect();
         assert!(!health.contains(&"err".into()), "{body}");
         (health.len() > 15 && health.iter().all(|health| health == "ok")).then_some(())
