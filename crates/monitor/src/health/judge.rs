@@ -34,10 +34,15 @@ impl Default for Limits {
 /// Looks at a pool.
 #[must_use]
 pub fn judge_pool(pool: &Pool, limits: &Limits) -> Finding {
-    let load = judge_load(pool, limits);
     if pool.paused {
-        return Finding::fact(Status::Warning, "paused").worse(load);
+        // Whoever waits now is meant to wait.
+        let waiting = match pool.waiting {
+            0 => String::new(),
+            n => format!(", {n} wait"),
+        };
+        return Finding::fact(Status::Warning, format!("paused{waiting}"));
     }
+    let load = judge_load(pool, limits);
     let error = pool.error.as_deref().unwrap_or("connections cannot be opened");
     match pool.breaker {
         Breaker::Open if pool.connections.live() == 0 => {
@@ -200,6 +205,12 @@ mod tests {
                 "10.0 s",
             ),
             ("paused", Pool { paused: true, ..pool() }, Status::Warning, "paused"),
+            (
+                "paused with a queue",
+                Pool { paused: true, waiting: 9, oldest_wait_seconds: 60.0, ..pool() },
+                Status::Warning,
+                "paused, 9 wait",
+            ),
             (
                 "breaker open, nothing left",
                 Pool { breaker: Breaker::Open, error: Some("refused".into()), ..pool() },

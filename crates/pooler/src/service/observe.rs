@@ -149,7 +149,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Source for Reporter<E> 
     }
 
     fn databases(&self) -> Vec<model::Database> {
-        let mut all = self.shared().catalog.databases();
+        let catalog = &self.shared().catalog;
+        let mut all = check::observed(catalog, &catalog.pools());
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all.iter().map(|database| self.database(database)).collect()
     }
