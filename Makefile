@@ -10,7 +10,9 @@ SUITE  := $(SERVER) $(RIVAL) /usr/lib/postgresql/*/bin/pgbench=postgresql openss
           python3:venv=python3-venv python3:ensurepip=python3-venv node=nodejs npm=npm \
           java=default-jdk-headless javac=default-jdk-headless \
           /usr/share/java/postgresql.jar=libpostgresql-jdbc-java \
-          mariadbd=mariadb-server mariadb-install-db=mariadb-server redis-server=redis-server
+          mariadbd=mariadb-server mariadb-install-db=mariadb-server redis-server=redis-server \
+          prometheus=prometheus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager \
+          chromium=chromium
 
 # The library with every adapter.
 FULL   := --features headpond/full

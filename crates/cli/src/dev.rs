@@ -90,7 +90,9 @@ async fn with_pooler(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     if options.demo && postgres.is_none() {
-        return Err(Failure::new("--demo: only with the private PostgreSQL, not with DATABASE_URL"));
+        return Err(Failure::new(
+            "--demo: only with the private PostgreSQL, not with DATABASE_URL",
+        ));
     }
     let word = postgres::random_word();
     let token = word.map_err(|e| Failure::new(format!("no random bytes: {e}")))?;

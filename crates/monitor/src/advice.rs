@@ -104,7 +104,10 @@ fn larger(usage: &Usage<'_>) -> Option<Advice> {
         title: format!("raise the pool of {} from {} to {size}", pool.name, pool.size_max),
         evidence: vec![
             format!("full in {:.0} % of the last {seen:.0} minutes", full * 100.0),
-            format!("somebody waited in {:.0} % of them, at most {peak:.0} at once", queued * 100.0),
+            format!(
+                "somebody waited in {:.0} % of them, at most {peak:.0} at once",
+                queued * 100.0
+            ),
             format!("99 of 100 waits take up to {}", time(usage.figures.wait_p99_seconds)),
         ],
         setting: format!("[databases.{}]\npool_size = {size}", pool.database),
@@ -169,11 +172,7 @@ fn growing(usage: &Usage<'_>) -> Option<Advice> {
 }
 
 /// All pools of a database together may open more connections than its server takes.
-fn overcommitted(
-    database: &Database,
-    usages: &[&Usage<'_>],
-    truth: &Truth,
-) -> Option<Advice> {
+fn overcommitted(database: &Database, usages: &[&Usage<'_>], truth: &Truth) -> Option<Advice> {
     let room = truth.connections_max.saturating_sub(truth.connections_reserved);
     let sizes: u64 = usages.iter().map(|u| u64::from(u.pool.size_max + u.pool.reserve)).sum();
     let capped = match database.connections_max {
@@ -234,7 +233,10 @@ fn idle_in_transaction(database: &Database, truth: &Truth) -> Option<Advice> {
         subject: database.name.clone(),
         weight: Status::Warning,
         title: format!("transactions of {} are left open", database.name),
-        evidence: vec![format!("{idle} of {} sessions do nothing inside a transaction", truth.total)],
+        evidence: vec![format!(
+            "{idle} of {} sessions do nothing inside a transaction",
+            truth.total
+        )],
         setting: "[pooler]\nidle_transaction_timeout = \"30s\"".to_owned(),
         effect: "their connections come back to the pool".to_owned(),
     })
@@ -257,7 +259,13 @@ mod tests {
 
     fn pool(size_max: u32) -> Pool {
         let totals = Totals { queries: 50_000, ..Totals::default() };
-        Pool { name: "shop/web".into(), database: "shop".into(), size_max, totals, ..Pool::default() }
+        Pool {
+            name: "shop/web".into(),
+            database: "shop".into(),
+            size_max,
+            totals,
+            ..Pool::default()
+        }
     }
 
     fn usage<'a>(
@@ -327,17 +335,21 @@ mod tests {
         let usages = [usage(&pool, |_| 60.0, |_| 0.0)];
         let titles: Vec<String> =
             advise(&usages, &[database]).into_iter().map(|advice| advice.title).collect();
-        assert_eq!(titles, [
-            "the pools of shop may open more connections than it takes",
-            "transactions of shop are left open",
-            "let shop end what hangs",
-        ]);
+        assert_eq!(
+            titles,
+            [
+                "the pools of shop may open more connections than it takes",
+                "transactions of shop are left open",
+                "let shop end what hangs",
+            ]
+        );
     }
 
     #[test]
     fn without_evidence_nothing_is_said() {
         let pool = pool(20);
-        let short = Usage { used: Vec::new(), waiting: Vec::new(), ..usage(&pool, |_| 20.0, |_| 9.0) };
+        let short =
+            Usage { used: Vec::new(), waiting: Vec::new(), ..usage(&pool, |_| 20.0, |_| 9.0) };
         assert!(said(short).is_empty());
         assert!(advise(&[], &[Database::default()]).is_empty());
     }

@@ -118,8 +118,8 @@ impl Memory {
 
     fn look(&mut self, now: f64, wall: f64, pool: &Pool) {
         let then = self.totals;
-        let is_new = pool.totals.assignments < then.assignments
-            || pool.totals.created < then.created;
+        let is_new =
+            pool.totals.assignments < then.assignments || pool.totals.created < then.created;
         if is_new {
             *self = Self { at: now, error: self.error.take(), ..Self::default() };
             self.begin(now, wall, pool);

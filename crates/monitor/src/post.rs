@@ -190,9 +190,10 @@ where
         None => (target.path.as_str(), String::new()),
     };
     let whole = format!("{base}{path}{query}");
-    let mut request = Request::post(if whole.starts_with('/') { whole } else { format!("/{whole}") })
-        .header(HOST, format!("{}:{}", target.host, target.port))
-        .header(CONTENT_TYPE, "application/json");
+    let mut request =
+        Request::post(if whole.starts_with('/') { whole } else { format!("/{whole}") })
+            .header(HOST, format!("{}:{}", target.host, target.port))
+            .header(CONTENT_TYPE, "application/json");
     if let Some(authorization) = &target.authorization {
         request = request.header(AUTHORIZATION, authorization);
     }

@@ -197,9 +197,10 @@ impl Monitor {
             let finding = judge_database(database, live(database), limits);
             (Sort::Database, database.name.clone(), finding)
         });
-        let of_pools = look.pools.iter().map(|(pool, _)| {
-            (Sort::Pool, pool.name.clone(), judge_pool(pool, limits))
-        });
+        let of_pools = look
+            .pools
+            .iter()
+            .map(|(pool, _)| (Sort::Pool, pool.name.clone(), judge_pool(pool, limits)));
         let findings = std::iter::once(of_process).chain(of_databases).chain(of_pools);
         for change in state.board.observe(look.at, findings) {
             let reason = if change.text.is_empty() { "" } else { ": " };
@@ -237,8 +238,7 @@ impl Monitor {
         self.notifier.send(Occasion::News, notices);
         if look.at >= state.resend_at {
             state.resend_at = look.at + RESEND_SECONDS;
-            let burning =
-                state.alerts.active().filter(|a| a.phase == Phase::Firing && !a.silenced);
+            let burning = state.alerts.active().filter(|a| a.phase == Phase::Firing && !a.silenced);
             let notices = burning.map(|alert| Notice::firing(alert, self.offset)).collect();
             self.notifier.send(Occasion::Again, notices);
         }

@@ -19,7 +19,12 @@ use http::{Endpoint, Method};
 #[derive(clap::Args, Debug)]
 pub struct Place {
     /// The pooler's HTTP endpoint (http.listen)
-    #[arg(long, value_name = "URL", env = "HEADPOND_HTTP_URL", default_value = "http://127.0.0.1:6433")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEADPOND_HTTP_URL",
+        default_value = "http://127.0.0.1:6433"
+    )]
     url: String,
     /// File with the token that actions need, and reading from elsewhere
     #[arg(long, value_name = "FILE", env = "HEADPOND_TOKEN_FILE")]
@@ -47,7 +52,7 @@ impl Place {
 pub struct Health {
     #[command(flatten)]
     place: Place,
-    /// Exit codes and one line as monitoring plugins have them: 0 ok, 1 warning, 2 critical, 3 unknown
+    /// One line and exit codes for monitoring plugins: 0 ok, 1 warning, 2 critical, 3 unknown
     #[arg(long)]
     nagios: bool,
     /// Ask only whether the process works, whatever its databases do (for Docker's HEALTHCHECK)

@@ -115,7 +115,8 @@ pub fn status(value: &Value) -> String {
     if lines.len() > 1 {
         write!(text, "\n{}", columns(&lines)).expect("a String takes any text");
     }
-    let mut lines = vec![["DATABASE", "HEALTH", "ANSWERS IN", "SESSIONS", ""].map(str::to_owned).to_vec()];
+    let mut lines =
+        vec![["DATABASE", "HEALTH", "ANSWERS IN", "SESSIONS", ""].map(str::to_owned).to_vec()];
     lines.extend(rows(&value["databases"]).iter().map(|database| {
         let check = &database["check"];
         let truth = &check["truth"];
@@ -177,7 +178,8 @@ pub fn advice(value: &Value) -> String {
             let line = plain(&Value::String(line.to_owned()));
             writeln!(text, "    {line}").expect("a String takes any text");
         }
-        writeln!(text, "  expect: {}\n", plain(&advice["effect"])).expect("a String takes any text");
+        writeln!(text, "  expect: {}\n", plain(&advice["effect"]))
+            .expect("a String takes any text");
     }
     text
 }

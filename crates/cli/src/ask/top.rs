@@ -33,9 +33,9 @@ pub fn run(endpoint: &Endpoint, every: f64, once: bool) -> Result<(), Failure> {
         };
         let text = if live { fit(&text) } else { text };
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
-            Failure::new(format!("the terminal: {error}"))
-        })?;
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::new(format!("the terminal: {error}")))?;
         if !live {
             return Ok(());
         }

@@ -10,7 +10,7 @@ mod payload;
 mod rule;
 
 pub use evaluate::{Active, Evaluator, Phase, Reading, Silence, SilenceError, Transition};
-pub(crate) use notify::{Notifier, Occasion, RESEND_SECONDS};
 pub use notify::{Delivery, Logger, Routes};
+pub(crate) use notify::{Notifier, Occasion, RESEND_SECONDS};
 pub use payload::{Notice, alertmanager, signature, webhook};
 pub use rule::{Comparison, METRICS, Metric, Rule, Severity, built_in};

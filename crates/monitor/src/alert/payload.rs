@@ -146,8 +146,7 @@ pub fn webhook(notices: &[Notice]) -> Value {
 /// Returns the value of `X-Headpond-Signature`: an HMAC-SHA256 of the body under a shared secret.
 #[must_use]
 pub fn signature(secret: &[u8], body: &[u8]) -> String {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
     mac.update(body);
     format!("sha256={}", hex(&mac.finalize().into_bytes()))
 }

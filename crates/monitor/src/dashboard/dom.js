@@ -30,7 +30,7 @@ export const number = (value, digits = 0) =>
   Number(value).toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
 
 export function rate(value) {
-  return value >= 100 ? number(value) : number(value, 1);
+  return value === 0 || value >= 100 ? number(value) : number(value, 1);
 }
 
 export function time(seconds) {

@@ -114,18 +114,21 @@ function tile(name, value, sub = "", level = "") {
   return h("div", { class: `tile ${level}` }, h("dt", {}, name), h("dd", {}, value, h("span", { class: "sub" }, sub)));
 }
 
+// Right after the start a chart shows what there is, not mostly nothing.
+const span = (rows) => Math.min(KEEP, Math.max(60, Math.ceil((rows[0]?.[0] ?? 0) / 30) * 30));
+
 function liveChart(title, name, lines, format, floor) {
   const points = recent.get(name) ?? [];
   const now = points.at(-1)?.at ?? 0;
   const rows = points.map((point) => [now - point.at, ...lines.map((line) => point[line.field])]);
   return card(title, chart({
-    title, points: rows, range: KEEP, format, floor,
+    title, points: rows, range: span(rows), format, floor,
     lines: lines.map((line, index) => ({ at: index + 1, name: line.name, class: line.class })),
   }));
 }
 
 function charts(name) {
-  return h("div", { class: "grid" },
+  return h("div", { class: "grid two" },
     liveChart("Connections in use", name, [{ field: "used", name: "in use" }, { field: "size", name: "size", class: "c" }], (v) => number(v, v % 1 ? 1 : 0), 1),
     liveChart("Waiting for a connection", name, [{ field: "waiting", name: "waiting" }], (v) => number(v, v % 1 ? 1 : 0), 1),
     liveChart("Queries per second", name, [{ field: "queries", name: "queries/s" }], rate, 1),
@@ -158,9 +161,9 @@ function overview() {
       tile("99 % of queries", time(worst((p) => p.figures.query_p99_seconds)), `half within ${time(worst((p) => p.figures.query_p50_seconds))}`),
       tile("Alerts", number(firing), firing ? "firing" : "none", firing ? "bad" : ""),
       tile("Up for", time(process.uptime_seconds), `${bytes(process.memory_bytes)} of memory`)),
-    h("div", { class: "bar" }, h("h2", {}, "Last five minutes"), h("label", { for: "scope" }, "Show "), scopeChoice()),
+    h("div", { class: "bar" }, h("h2", {}, "The last minutes"), h("label", { for: "scope" }, "Show "), scopeChoice()),
     charts(scope),
-    h("div", { class: "grid" }, databasesCard(), reasonsCard(), eventsCard()),
+    h("div", { class: "grid two" }, databasesCard(), reasonsCard(), eventsCard()),
   ];
 }
 
@@ -193,7 +196,7 @@ function reasonsCard() {
       ? h("div", { class: "reasons" }, rows.map(([reason, wait]) => [
         h("span", {}, reason.replaceAll("_", " ")),
         h("div", { class: "track" }, h("div", { class: "fill", "width%": wait.sum / most * 100 })),
-        h("span", { class: "faint" }, `${number(wait.count)} × , ${time(wait.sum)} in all, 99 % within ${time(wait.p99)}`)]))
+        h("span", { class: "faint words" }, `${number(wait.count)} times, ${time(wait.sum)} in all, 99 % within ${time(wait.p99)}`)]))
       : h("p", { class: "empty" }, "nobody has waited yet"));
 }
 
@@ -225,7 +228,7 @@ function poolsView() {
   const more = live.pools_total > live.pools.length ? h("p", { class: "faint" }, `the ${live.pools.length} busiest of ${live.pools_total} pools`) : null;
   return [
     card("Pools", table("pools", columns, live.pools, { empty: "no pool yet: the first client of a database makes one" }), more),
-    h("div", { class: "bar" }, h("h2", {}, "Last five minutes"), h("label", { for: "scope" }, "Show "), scopeChoice()),
+    h("div", { class: "bar" }, h("h2", {}, "The last minutes"), h("label", { for: "scope" }, "Show "), scopeChoice()),
     charts(scope),
   ];
 }
@@ -425,12 +428,12 @@ function configView() {
   const fits = (setting) => words.every((word) => `${setting.section} ${setting.key} ${setting.value} ${setting.origin}`.toLowerCase().includes(word));
   const found = all.filter(fits);
   const columns = [
-    { name: "Section", value: (s) => s.section },
-    { name: "Key", value: (s) => s.key, show: (s) => h("span", { class: "mono" }, s.key) },
+    { name: "Section", tight: true, value: (s) => s.section },
+    { name: "Key", tight: true, value: (s) => s.key, show: (s) => h("span", { class: "mono" }, s.key) },
     { name: "Value", value: (s) => s.value ?? "", show: (s) => h("span", { class: s.origin === "default" ? "faint" : "changed" }, s.value === null ? "not set" : s.value === "" ? "empty" : s.value) },
     { name: "Default", value: (s) => s.default ?? "", show: (s) => h("span", { class: "faint" }, s.default ?? "") },
     { name: "Written in", value: (s) => s.origin, show: (s) => h("span", { class: s.origin === "default" ? "faint" : "mono" }, s.origin) },
-    { name: "Changes", value: (s) => (s.live ? "at once" : "at restart") },
+    { name: "Changes", tight: true, value: (s) => (s.live ? "at once" : "at restart") },
   ];
   return [h("section", { class: "card" },
     h("div", { class: "bar" }, h("h2", {}, `Configuration: ${found.length} settings`), searchBox("config", "Search keys, values, places")),

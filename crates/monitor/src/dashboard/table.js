@@ -31,7 +31,7 @@ export function table(name, columns, rows, { empty = "nothing here", caption } =
       column.value ? h("button", { type: "button", onclick: () => rebuild(index) }, column.name + mark) : column.name);
   }));
   const body = sorted.map((row) => h("tr", {}, columns.map((column) =>
-    h("td", { class: column.number ? "number" : "text" }, column.show ? column.show(row) : column.value(row)))));
+    h("td", { class: column.number ? "number" : column.tight ? "tight" : "text" }, column.show ? column.show(row) : column.value(row)))));
   box.append(rows.length
     ? h("table", {}, caption && h("caption", { class: "faint" }, caption), h("thead", {}, head), h("tbody", {}, body))
     : h("p", { class: "empty" }, empty));

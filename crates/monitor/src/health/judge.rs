@@ -34,10 +34,15 @@ impl Default for Limits {
 /// Looks at a pool.
 #[must_use]
 pub fn judge_pool(pool: &Pool, limits: &Limits) -> Finding {
-    let load = judge_load(pool, limits);
     if pool.paused {
-        return Finding::fact(Status::Warning, "paused").worse(load);
+        // Whoever waits now is meant to wait.
+        let waiting = match pool.waiting {
+            0 => String::new(),
+            n => format!(", {n} wait"),
+        };
+        return Finding::fact(Status::Warning, format!("paused{waiting}"));
     }
+    let load = judge_load(pool, limits);
     let error = pool.error.as_deref().unwrap_or("connections cannot be opened");
     match pool.breaker {
         Breaker::Open if pool.connections.live() == 0 => {
@@ -93,11 +98,8 @@ pub fn judge_database(database: &Database, live: u32, limits: &Limits) -> Findin
     if database.disabled {
         return Finding::fact(Status::Warning, "disabled: new clients are turned away");
     }
-    let paused = if database.paused {
-        Finding::fact(Status::Warning, "paused")
-    } else {
-        Finding::default()
-    };
+    let paused =
+        if database.paused { Finding::fact(Status::Warning, "paused") } else { Finding::default() };
     let Some(check) = &database.check else { return paused };
     let found = match &check.outcome {
         Outcome::Truth(truth) => judge_truth(truth, check.took_seconds, limits),
@@ -188,7 +190,12 @@ mod tests {
             ("at rest", pool(), Status::Healthy, ""),
             ("nine of ten", Pool { connections: used(9), ..pool() }, Status::Healthy, ""),
             ("ten of ten", Pool { connections: used(10), ..pool() }, Status::Warning, "10 of 10"),
-            ("no limit", Pool { connections: used(99), size_max: 0, ..pool() }, Status::Healthy, ""),
+            (
+                "no limit",
+                Pool { connections: used(99), size_max: 0, ..pool() },
+                Status::Healthy,
+                "",
+            ),
             ("five wait", Pool { waiting: 5, ..pool() }, Status::Healthy, ""),
             ("six wait", Pool { waiting: 6, ..pool() }, Status::Warning, "6 wait"),
             (
@@ -198,6 +205,12 @@ mod tests {
                 "10.0 s",
             ),
             ("paused", Pool { paused: true, ..pool() }, Status::Warning, "paused"),
+            (
+                "paused with a queue",
+                Pool { paused: true, waiting: 9, oldest_wait_seconds: 60.0, ..pool() },
+                Status::Warning,
+                "paused, 9 wait",
+            ),
             (
                 "breaker open, nothing left",
                 Pool { breaker: Breaker::Open, error: Some("refused".into()), ..pool() },

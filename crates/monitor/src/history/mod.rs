@@ -230,7 +230,8 @@ impl History {
 
     /// Forgets the pool that was gone longest, if one is gone.
     fn make_room(&mut self, now: f64) -> bool {
-        let gone = self.series.iter().filter(|(name, series)| !name.is_empty() && series.seen < now);
+        let gone =
+            self.series.iter().filter(|(name, series)| !name.is_empty() && series.seen < now);
         let oldest = gone.min_by(|a, b| a.1.seen.total_cmp(&b.1.seen));
         let Some(name) = oldest.map(|(name, _)| name.clone()) else { return false };
         self.series.remove(&name).is_some()
@@ -276,7 +277,8 @@ mod tests {
 
     fn pool(name: &str, used: u32, waiting: u32) -> (Pool, Figures) {
         let connections = Counts { used, ..Counts::default() };
-        let pool = Pool { name: name.into(), connections, waiting, size_max: 10, ..Pool::default() };
+        let pool =
+            Pool { name: name.into(), connections, waiting, size_max: 10, ..Pool::default() };
         (pool, Figures::default())
     }
 

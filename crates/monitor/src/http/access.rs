@@ -90,7 +90,6 @@ impl Door {
     pub(super) fn new(monitor: Arc<Monitor>) -> Self {
         Self { monitor, failures: Failures::default() }
     }
-
 }
 
 impl Access {

@@ -25,7 +25,15 @@ const TEXT_BYTES_MAX: usize = 200;
 /// Every word that can stand behind `/api/v1/actions/`.
 #[cfg(test)]
 pub(super) const WORDS: [&str; 10] = [
-    "pause", "resume", "reload", "reconnect", "kill", "resize", "drain", "silence", "unsilence",
+    "pause",
+    "resume",
+    "reload",
+    "reconnect",
+    "kill",
+    "resize",
+    "drain",
+    "silence",
+    "unsilence",
     "test-alert",
 ];
 

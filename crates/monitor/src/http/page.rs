@@ -21,9 +21,8 @@ const SCRIPTS: [(&str, &str); 4] = [
 const ICON: &str = include_str!("../dashboard/icon.svg");
 
 pub(super) fn router() -> Router {
-    let asset = |sort: &'static str, text: &'static str| {
-        get(move || async move { asset(sort, text) })
-    };
+    let asset =
+        |sort: &'static str, text: &'static str| get(move || async move { asset(sort, text) });
     let mut router = Router::new()
         .route("/", asset("text/html; charset=utf-8", SHELL))
         .route("/assets/style.css", asset("text/css; charset=utf-8", STYLE))

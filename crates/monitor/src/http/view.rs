@@ -59,9 +59,10 @@ fn pool(monitor: &Monitor, state: &State, pool: &Pool, figures: &Figures) -> Val
     value["query_seconds"] = times(&pool.times.query);
     value["transaction_seconds"] = times(&pool.times.transaction);
     value["connect_seconds"] = times(&pool.times.connect);
-    value["last_error"] = state.ledger.last_error(&pool.name).map_or(Value::Null, |error| {
-        json!({ "text": error.text, "at": rfc3339(error.at) })
-    });
+    value["last_error"] = state
+        .ledger
+        .last_error(&pool.name)
+        .map_or(Value::Null, |error| json!({ "text": error.text, "at": rfc3339(error.at) }));
     value
 }
 

@@ -133,9 +133,8 @@ fn a_token_that_was_replaced_does_not_open() {
 #[test]
 fn actions_are_carried_out_noted_and_their_refusals_told() {
     let server = Server::start(guarded());
-    let act = |word: &str, body: &str| {
-        server.ask("POST", &format!("/api/v1/actions/{word}"), GOOD, body)
-    };
+    let act =
+        |word: &str, body: &str| server.ask("POST", &format!("/api/v1/actions/{word}"), GOOD, body);
     assert_eq!(act("kill", "{\"client\":7}").0, 200);
     assert_eq!(act("resize", "{\"database\":\"a\",\"size\":30}").0, 200);
     let refused = act("reload", "");

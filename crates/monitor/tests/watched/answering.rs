@@ -43,8 +43,13 @@ fn down(name: &str) -> Database {
 fn one_status_stands_behind_every_form_of_health() {
     let server = Server::start(hasty());
     let paths = [
-        "/health", "/health/quick", "/health/connections", "/health/database", "/api/health",
-        "/api/health/detailed", "/api/health/database",
+        "/health",
+        "/health/quick",
+        "/health/connections",
+        "/health/database",
+        "/api/health",
+        "/api/health/detailed",
+        "/api/health/database",
     ];
     let status = |path: &str| {
         let (code, body) = server.get(path);
@@ -80,7 +85,10 @@ fn a_component_that_is_not_well_says_why() {
     let (_, body) = server.get("/health");
     assert_eq!(body["output"], "a: connection refused");
     let check = &body["checks"]["a:responseTime"][0];
-    assert_eq!((&check["status"], &check["output"]), (&json!("fail"), &json!("connection refused")));
+    assert_eq!(
+        (&check["status"], &check["output"]),
+        (&json!("fail"), &json!("connection refused"))
+    );
     assert_eq!(check["componentType"], "datastore");
     let (_, body) = server.get("/api/health");
     assert_eq!(body["checks"]["database"]["error"], "a: connection refused");
@@ -172,7 +180,8 @@ fn every_path_of_the_document_answers_and_nothing_is_shared_with_other_origins()
     let (_, document) = server.get("/api/v1/openapi.json");
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() > 30, "{}", paths.len());
-    let pages = ["/", "/assets/page.js", "/assets/style.css", "/assets/icon.svg"].map(str::to_owned);
+    let pages =
+        ["/", "/assets/page.js", "/assets/style.css", "/assets/icon.svg"].map(str::to_owned);
     let reads = paths.keys().filter(|path| !path.contains("/actions/")).cloned();
     // The stream ends by its own time, which is long.
     for path in reads.chain(pages).filter(|path| path != "/api/v1/stream") {
@@ -189,7 +198,8 @@ fn every_path_of_the_document_answers_and_nothing_is_shared_with_other_origins()
 fn the_page_has_nothing_inline_and_fetches_from_nowhere_else() {
     let server = Server::start(Settings::default());
     let page = server.ask("GET", "/", "", "").2;
-    for inline in ["style=", "onclick=", "onload=", "<style", "javascript:", "http://", "https://"] {
+    for inline in ["style=", "onclick=", "onload=", "<style", "javascript:", "http://", "https://"]
+    {
         assert!(!page.contains(inline), "{inline}");
     }
     let scripts = page.matches("<script").count();

@@ -138,8 +138,10 @@ fn a_command_reads_the_alert_and_never_gets_it_as_an_argument() {
     let folder = std::env::temp_dir().join(format!("hp-alert-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let (program, out) = (folder.join("tell"), folder.join("told"));
-    let script = format!("#!/bin/sh\necho \"$#\" > {0}.part\ncat >> {0}.part\nmv {0}.part {0}\n",
-        out.display());
+    let script = format!(
+        "#!/bin/sh\necho \"$#\" > {0}.part\ncat >> {0}.part\nmv {0}.part {0}\n",
+        out.display()
+    );
     std::fs::write(&program, script).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("ours");
     let command = Some((program.display().to_string(), ANY));

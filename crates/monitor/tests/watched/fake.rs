@@ -50,7 +50,13 @@ impl Source for Fake {
     fn process(&self) -> Process {
         let draining = *self.draining.lock().expect("no test panics with it");
         let phase = if draining { "draining" } else { "running" };
-        Process { service: "fake".into(), phase, clients: 3, clients_max: 100, ..Process::default() }
+        Process {
+            service: "fake".into(),
+            phase,
+            clients: 3,
+            clients_max: 100,
+            ..Process::default()
+        }
     }
 
     fn pools(&self) -> Vec<Pool> {
@@ -63,7 +69,8 @@ impl Source for Fake {
 
     fn connections(&self) -> Later<'_, Connections> {
         let clients = self.clients.lock().expect("no test panics with it").clone();
-        let wait = Wait { pool: "a/b".into(), reason: "pool_full", seconds: 2.0, ..Wait::default() };
+        let wait =
+            Wait { pool: "a/b".into(), reason: "pool_full", seconds: 2.0, ..Wait::default() };
         let holder = Holder { pool: "a/b".into(), place: "main.rs:7".into(), ..Holder::default() };
         let (waits, holders) = (vec![wait], vec![holder]);
         Box::pin(async { Connections { clients, waits, holders, ..Connections::default() } })
@@ -117,12 +124,8 @@ impl Server {
                     // An error means that the test is gone.
                     let _ = stopped.await;
                 };
-                let served = headpond_monitor::serve_with(
-                    listener,
-                    router,
-                    &Options::default(),
-                    shutdown,
-                );
+                let served =
+                    headpond_monitor::serve_with(listener, router, &Options::default(), shutdown);
                 served.await.expect("served");
                 watching.abort();
             });
@@ -140,11 +143,19 @@ impl Server {
     }
 
     /// Sends a request and returns its status, its head and its body.
-    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+    pub fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).expect("the listener is bound");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("not zero");
         let host = format!("127.0.0.1:{}", self.address.port());
-        let length = if body.is_empty() { String::new() } else {
+        let length = if body.is_empty() {
+            String::new()
+        } else {
             format!("Content-Length: {}\r\n", body.len())
         };
         let request = format!(

@@ -14,7 +14,8 @@ use crate::config::Secret;
 /// Returns what the servers of a pool are logged in to with.
 #[must_use]
 pub fn credential(view: &View, pool: &Pool) -> Credential {
-    let plain = |text: &Secret| Credential::Plain(Zeroizing::new(text.reveal().as_bytes().to_vec()));
+    let plain =
+        |text: &Secret| Credential::Plain(Zeroizing::new(text.reveal().as_bytes().to_vec()));
     let spec = pool.database.spec.load();
     let is_forced = spec.user.as_deref() == Some(pool.key.user.as_str());
     if is_forced && let Some(password) = &spec.password {

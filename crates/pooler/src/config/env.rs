@@ -207,8 +207,15 @@ impl Target {
             }
             Some((head, rest)) => {
                 let heads = [
-                    "pooler", "http", "alerts", "history", "rules", "headpond", "databases",
-                    "users", "peers",
+                    "pooler",
+                    "http",
+                    "alerts",
+                    "history",
+                    "rules",
+                    "headpond",
+                    "databases",
+                    "users",
+                    "peers",
                 ];
                 let head = nearest(head, heads.into_iter())?;
                 let section = section_named(head)?;

@@ -73,8 +73,8 @@ settings! {
     command_severity: Urgency = "warning", Restart Policy Honoured,
         "The least severity that runs it", "a program may wake somebody up";
     leak_after: Seconds = "60", Live Policy Honoured,
-        "How long a client may keep a server without doing anything, 0 for ever",
-        "a minute of nothing inside a transaction is forgotten, not slow";
+        "How long a client may keep a server without asking for anything new, 0 for ever",
+        "a minute is longer than most queries, and a transaction that asks for nothing is forgotten";
 }
 
 settings! {

@@ -52,7 +52,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> State<'_, E> {
                     let found = console::close_client(&shared, id).await;
                     let none = || format!("there is no client {id}");
                     // Whoever asked may have left.
-                    let _ = answer.send(found.then(|| format!("client {id} closed")).ok_or_else(none));
+                    let _ =
+                        answer.send(found.then(|| format!("client {id} closed")).ok_or_else(none));
                 });
                 return;
             }

@@ -6,9 +6,7 @@
 
 use headpond_monitor::model::{CheckError, CheckErrorKind};
 use headpond_wire::backend::DataRow;
-use headpond_wire::login::connect::{
-    self, Connect, ConnectSpec, Credential, Progress, TlsAnswer,
-};
+use headpond_wire::login::connect::{self, Connect, ConnectSpec, Credential, Progress, TlsAnswer};
 use headpond_wire::tag::BackendTag;
 use headpond_wire::{ErrorFields, frame, frontend};
 use rustls_pki_types::ServerName;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::ask::{Login, one_row};
 use super::slow;
 use crate::admin::show::ServerState;
-use crate::catalog::{Database, Pool, SharedBudget, credential};
+use crate::catalog::{Catalog, Database, Pool, SharedBudget, credential};
 use crate::control::{Collector, Mail};
 use crate::engine::{Engine, clock};
 use crate::worker::Shared;
@@ -29,6 +29,19 @@ const TICK: Duration = Duration::from_millis(500);
 const PERIOD_FAILED: Duration = Duration::from_secs(2);
 /// How often servers are looked through for forgotten ones.
 const PERIOD_LEAKS: Duration = Duration::from_secs(5);
+
+/// Checks under way at once: a thousand databases need not be asked in the same moment.
+const RUNNING_MAX: usize = 8;
+
+/// The databases that are watched: those of the configuration, and of the others those that have a
+/// pool. A name that a stranger made up is none of them.
+pub(super) fn observed(catalog: &Catalog, pools: &[Arc<Pool>]) -> Vec<Arc<Database>> {
+    let mut all = catalog.databases();
+    let has_pool =
+        |database: &Arc<Database>| pools.iter().any(|pool| Arc::ptr_eq(&pool.database, database));
+    all.retain(|database| !database.auto || has_pool(database));
+    all
+}
 
 /// The settings that are compared with what the pools believe.
 const SETTINGS: [&str; 8] = [
@@ -46,7 +59,8 @@ const SETTINGS: [&str; 8] = [
 struct Known {
     at: Instant,
     took: Duration,
-    outcome: Outcome,
+    /// Nothing if there was nobody to ask as, or no room.
+    outcome: Option<Outcome>,
 }
 
 /// What the checks found.
@@ -68,12 +82,12 @@ struct Leaks {
 impl Checks {
     /// What a database said last.
     pub fn of(&self, database: &str) -> Option<Checked> {
-        let known = self.known.lock();
-        known.get(database).map(|known| Checked {
-            ago_seconds: known.at.elapsed().as_secs_f64(),
-            took_seconds: known.took.as_secs_f64(),
-            outcome: known.outcome.clone(),
-        })
+        let all = self.known.lock();
+        let known = all.get(database)?;
+        let outcome = known.outcome.clone()?;
+        let (ago_seconds, took_seconds) =
+            (known.at.elapsed().as_secs_f64(), known.took.as_secs_f64());
+        Some(Checked { ago_seconds, took_seconds, outcome })
     }
 
     /// How many servers of a pool were suspected to be forgotten.
@@ -89,7 +103,7 @@ impl Checks {
         });
         let known = self.known.lock();
         let Some(known) = known.get(&database.name) else { return true };
-        let is_bad = failing || matches!(known.outcome, Outcome::Failed(_));
+        let is_bad = failing || matches!(known.outcome, Some(Outcome::Failed(_)));
         let period = if is_bad { period.min(PERIOD_FAILED) } else { period };
         known.at.elapsed() >= period
     }
@@ -109,12 +123,14 @@ pub(super) async fn run<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         let http = &view.config.http;
         if !http.check_period.is_zero() {
             let pools = shared.catalog.pools();
-            let databases = shared.catalog.databases();
+            let databases = observed(&shared.catalog, &pools);
             checks.known.lock().retain(|name, _| databases.iter().any(|d| d.name == *name));
             for database in databases {
-                if checks.is_due(&database, &pools, http.check_period)
-                    && checks.running.lock().insert(database.name.clone())
-                {
+                let is_full = checks.running.lock().len() >= RUNNING_MAX;
+                if is_full || !checks.is_due(&database, &pools, http.check_period) {
+                    continue;
+                }
+                if checks.running.lock().insert(database.name.clone()) {
                     tokio::spawn(check(Arc::clone(&shared), Arc::clone(&checks), database));
                 }
             }
@@ -138,17 +154,14 @@ async fn check<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     let outcome = match asked {
         Ok(Some(Ok(truth))) => Some(Outcome::Truth(truth)),
         Ok(Some(Err(error))) => Some(Outcome::Failed(error)),
-        // Nobody to ask as, or no room: nothing is known, which is no failure.
         Ok(None) => None,
         Err(_) => Some(Outcome::Failed(CheckError {
             kind: CheckErrorKind::Timeout,
             text: format!("did not answer within {} s", limit.as_secs_f64()),
         })),
     };
-    if let Some(outcome) = outcome {
-        let known = Known { at: Instant::now(), took: begun.elapsed(), outcome };
-        checks.known.lock().insert(database.name.clone(), known);
-    }
+    let known = Known { at: Instant::now(), took: begun.elapsed(), outcome };
+    checks.known.lock().insert(database.name.clone(), known);
     checks.running.lock().remove(&database.name);
 }
 
@@ -186,9 +199,9 @@ async fn ask<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     database: &Arc<Database>,
 ) -> Option<Result<Truth, CheckError>> {
     let pools = shared.catalog.pools();
-    let pool = pools.iter().find(|pool| {
-        Arc::ptr_eq(&pool.database, database) && pool.key.replication.is_none()
-    });
+    let pool = pools
+        .iter()
+        .find(|pool| Arc::ptr_eq(&pool.database, database) && pool.key.replication.is_none());
     let spec = database.spec.load_full();
     let (user, credential) = match (pool, &spec.user, &spec.password) {
         (Some(pool), ..) => (pool.key.user.clone(), credential(&shared.catalog.view(), pool)),
@@ -199,8 +212,8 @@ async fn ask<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         _ => return None,
     };
     let mut places = Places { shared, taken: Vec::new() };
-    let has_room = places.take(&database.budget)
-        && pool.is_none_or(|pool| places.take(&pool.user.budget));
+    let has_room =
+        places.take(&database.budget) && pool.is_none_or(|pool| places.take(&pool.user.budget));
     if !has_room {
         return None;
     }
@@ -287,11 +300,15 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_by_its_columns() {
-        let row = ["f", "on", "3", "4", "1", "8", "100", "3", "0", "0", "0", "16384", "4096", "15.4"];
+        let row =
+            ["f", "on", "3", "4", "1", "8", "100", "3", "0", "0", "0", "16384", "4096", "15.4"];
         let row: Vec<_> = row.iter().map(|text| Some((*text).to_owned())).collect();
         let truth = truth(&row);
         assert!(truth.read_only && !truth.in_recovery);
-        assert_eq!((truth.active, truth.idle, truth.idle_in_transaction, truth.total), (3, 4, 1, 8));
+        assert_eq!(
+            (truth.active, truth.idle, truth.idle_in_transaction, truth.total),
+            (3, 4, 1, 8)
+        );
         assert_eq!((truth.connections_max, truth.connections_reserved), (100, 3));
         assert_eq!(truth.setting("lock_timeout"), Some("0"));
         assert_eq!(truth.version, "15.4");

@@ -100,9 +100,10 @@ fn routes(config: &Config, log: &Log) -> Result<Routes, StartError> {
     });
     let alertmanager = target("alertmanager_url", &alerts.alertmanager_url)?
         .map(|target| (target, Severity::from(alerts.alertmanager_severity)));
-    let command = alerts.command.as_ref().map(|path| {
-        (path.display().to_string(), Severity::from(alerts.command_severity))
-    });
+    let command = alerts
+        .command
+        .as_ref()
+        .map(|path| (path.display().to_string(), Severity::from(alerts.command_severity)));
     let log = log.clone();
     let write: Logger = Arc::new(move |notice: &Notice| {
         let level = match (notice.is_firing, notice.severity) {
@@ -148,7 +149,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Source for Reporter<E> 
     }
 
     fn databases(&self) -> Vec<model::Database> {
-        let mut all = self.shared().catalog.databases();
+        let catalog = &self.shared().catalog;
+        let mut all = check::observed(catalog, &catalog.pools());
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all.iter().map(|database| self.database(database)).collect()
     }

@@ -77,7 +77,10 @@ pub async fn resolve<E: Engine>(
 }
 
 /// Finds the addresses of a database's hosts, and keeps them for a while.
-pub(super) async fn lookup<E: Engine>(shared: &Shared<E>, database: &Database) -> Result<(), String> {
+pub(super) async fn lookup<E: Engine>(
+    shared: &Shared<E>,
+    database: &Database,
+) -> Result<(), String> {
     let hosts = database.hosts.load_full();
     let port = database.spec.load().server_port();
     let ttl = shared.catalog.view().config.global.dns_max_ttl;

@@ -22,8 +22,7 @@ const ALPN: &[u8] = b"http/1.1";
 /// # Errors
 /// A file is missing, unreadable or unusable.
 pub fn web_server(cert: PathBuf, key: PathBuf) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-    let files =
-        TlsFiles { cert: Some(cert), key: Some(key), ..TlsFiles::new(SslMode::Require) };
+    let files = TlsFiles { cert: Some(cert), key: Some(key), ..TlsFiles::new(SslMode::Require) };
     let provider = provider(&files.ciphers)?;
     let missing = TlsError::Missing { mode: "http", missing: "certificate" };
     let identity = files.identity(&provider)?.ok_or(missing)?;

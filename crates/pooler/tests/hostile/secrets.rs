@@ -48,12 +48,46 @@ const SHOWN: [&str; 22] = [
     "VERSION",
 ];
 
+/// Everything that can be read over HTTP, but for the stream.
+const WATCHED: [&str; 28] = [
+    "/",
+    "/livez?verbose",
+    "/readyz?verbose",
+    "/startupz?verbose",
+    "/metrics",
+    "/health",
+    "/health/quick",
+    "/health/connections",
+    "/health/database",
+    "/api/health",
+    "/api/health/detailed",
+    "/api/health/database",
+    "/api/health/ready",
+    "/api/health/live",
+    "/api/v1/status",
+    "/api/v1/pools",
+    "/api/v1/databases",
+    "/api/v1/clients",
+    "/api/v1/servers",
+    "/api/v1/holders",
+    "/api/v1/waits",
+    "/api/v1/history",
+    "/api/v1/alerts",
+    "/api/v1/events",
+    "/api/v1/advice",
+    "/api/v1/config",
+    "/api/v1/openapi.json",
+    "/x",
+];
+
 /// Files and servers with a secret in every place.
 struct Vault {
     canaries: Canaries,
     // Stopped before the server it talks to: fields drop in this order.
     pooler: Headpond,
     postgres: Postgres,
+    /// The token of actions.
+    acting: String,
     /// What must be typed to get in.
     passwords: Passwords,
     _folder: TempDir,
@@ -100,7 +134,21 @@ impl Vault {
         Account::own(Account::unprivileged(), &file);
         let file = file.display().to_string();
         let ambient = canaries.secret("PGPASSWORD");
+        let acting = canaries.secret("the token of actions");
+        let reading = canaries.secret("the token of readers");
+        let signing = canaries.secret("the secret that signs alerts");
+        let hook = canaries.secret("what a path is made of").replace(['/', '+'], "x");
+        canaries.known("the path of a webhook", &hook);
+        let hook = format!("http://127.0.0.1:9/{hook}");
+        let manager = canaries.secret("the password of an Alertmanager").replace('/', "%2F");
+        let manager = manager.replace('+', "%2B");
+        let manager = format!("http://me:{manager}@127.0.0.1:9");
         let environment = [
+            ("HEADPOND_HTTP__TOKEN", acting.as_str()),
+            ("HEADPOND_HTTP__READ_TOKEN", &reading),
+            ("HEADPOND_ALERTS__WEBHOOK_SECRET", &signing),
+            ("HEADPOND_ALERTS__WEBHOOK_URL", &hook),
+            ("HEADPOND_ALERTS__ALERTMANAGER_URL", &manager),
             ("HEADPOND_DATABASES__ENVIRONED__PASSWORD", environed.as_str()),
             ("HEADPOND_DATABASES__FILED__PASSWORD_FILE", &file),
             ("PGPASSWORD", &ambient),
@@ -118,7 +166,8 @@ impl Vault {
             write("hba.conf", &hba());
             ini(place, &databases)
         });
-        Self { canaries, pooler, postgres, passwords, _folder: folder }
+        let acting = acting.clone();
+        Self { canaries, pooler, postgres, acting, passwords, _folder: folder }
     }
 
     fn config(&self, user: &str, password: &str, database: &str) -> Config {
@@ -282,12 +331,44 @@ impl Vault {
 
     fn ask_http(&mut self) {
         let token = self.canaries.secret("a query parameter of a scraper");
-        for path in ["/metrics", "/livez?verbose", "/readyz?verbose", "/startupz?verbose", "/x"] {
+        for path in WATCHED {
             let text = get(self.pooler.http(), path).expect("an answer");
             self.canaries.search(path, &text);
             let path = format!("{path}?token={token}");
             let text = get(self.pooler.http(), &path).expect("an answer");
             self.canaries.search("HTTP with a token", &text);
+        }
+        // Nobody answers at the addresses of the receivers: their errors are shown.
+        let act = |word: &str, token: &str| {
+            let http = self.pooler.http();
+            let mut stream = std::net::TcpStream::connect(http).expect("it listens");
+            let request = format!(
+                "POST /api/v1/actions/{word} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\
+                 X-Headpond-Action: 1\r\nAuthorization: Bearer {token}\r\n\r\n"
+            );
+            std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+            let mut answer = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+            answer
+        };
+        let sent = act("test-alert", &self.acting);
+        assert!(sent.starts_with("HTTP/1.1 202"), "{sent}");
+        let refused = act("test-alert", &token);
+        assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+        self.canaries.search("an action", &sent);
+        self.canaries.search("an action that is refused", &refused);
+        let failed = || {
+            let text = get(self.pooler.http(), "/api/v1/alerts").expect("an answer");
+            text.matches("refused").count() >= 2
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !failed() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(failed(), "both deliveries were given up");
+        for path in WATCHED {
+            let text = get(self.pooler.http(), path).expect("an answer");
+            self.canaries.search(path, &text);
         }
     }
 

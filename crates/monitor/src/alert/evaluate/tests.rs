@@ -107,9 +107,8 @@ fn nobody_hears_of_the_end_of_what_nobody_heard_of() {
 #[test]
 fn silences_are_bounded() {
     let mut evaluator = Evaluator::default();
-    let mut silence = |seconds: f64| {
-        evaluator.silence(0.0, String::new(), String::new(), seconds, String::new())
-    };
+    let mut silence =
+        |seconds: f64| evaluator.silence(0.0, String::new(), String::new(), seconds, String::new());
     for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
         assert_eq!(silence(seconds), Err(SilenceError::Duration));
     }

@@ -1,0 +1,13 @@
+//! Whoever is on call: health under faults, alerts that arrive, numbers that are scraped, the page
+//! in a real browser. A real PostgreSQL, the real binary, and Debian's Prometheus, Alertmanager
+//! and Chromium.
+
+mod acting;
+mod alerting;
+mod browser;
+mod faults;
+mod page;
+mod scraping;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;

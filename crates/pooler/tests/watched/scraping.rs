@@ -1,0 +1,182 @@
+//! Numbers as others read them: Prometheus scrapes, promtool accepts, dashboards and rules name
+//! nothing that does not exist.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::stage::{ask, client, read, start, until};
+use crate::support::Postgres;
+use crate::support::pooler::Headpond;
+use crate::support::process::{Process, free_port};
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// A pooler that has served somebody and asked its database.
+async fn used(postgres: &Postgres) -> Headpond {
+    let pooler = start(postgres, 3, "");
+    let client = client(&pooler, "used").await;
+    client.simple_query("SELECT 1").await.expect("served");
+    let http = pooler.http();
+    until("a check", || {
+        let (_, all) = read(http, "/api/v1/databases");
+        (!all["databases"][0]["check"].is_null()).then_some(())
+    });
+    pooler
+}
+
+/// Names of all samples that are exposed.
+fn samples(pooler: &Headpond) -> BTreeSet<String> {
+    let (_, text) = ask(pooler.http(), "GET", "/metrics", "", "");
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
+}
+
+/// Metrics that appear with an event, and not before.
+const LATER: [&str; 1] = ["headpond_alerts_firing"];
+
+/// Checks that an expression names nothing that is not exposed.
+fn check_names(exposed: &BTreeSet<String>, place: &str, expression: &str) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = expression.split(|c| !is_word(c)).filter(|word| word.starts_with("headpond_"));
+    let mut count = 0;
+    for word in words {
+        count += 1;
+        assert!(exposed.contains(word) || LATER.contains(&word), "{place}: {word} does not exist");
+    }
+    assert!(count > 0 || expression.starts_with("up{"), "{place} names no metric: {expression}");
+}
+
+fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
+    let mut command = Command::new("promtool");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("promtool is installed (package prometheus)");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promtool_accepts_the_metrics() {
+    let postgres = Postgres::start();
+    let pooler = used(&postgres).await;
+    let (_, text) = ask(pooler.http(), "GET", "/metrics", "", "");
+    let (ok, said) = promtool(&["check", "metrics"], &text);
+    assert!(ok, "{said}");
+    assert_eq!(said.trim(), "", "not even a hint");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dashboards_and_rules_name_only_what_exists() {
+    let postgres = Postgres::start();
+    let pooler = used(&postgres).await;
+    let exposed = samples(&pooler);
+    let file = project("deploy/grafana/headpond.json");
+    let text = std::fs::read_to_string(&file).expect("the dashboard");
+    let board: Value = serde_json::from_str(&text).expect("the dashboard is JSON");
+    let panels = board["panels"].as_array().expect("panels");
+    let ids: BTreeSet<u64> = panels.iter().filter_map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "ids are unique");
+    let mut rules = String::from("groups:\n  - name: panels\n    rules:\n");
+    let mut count = 0;
+    for panel in panels {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expression = target["expr"].as_str().expect("an expression");
+            check_names(&exposed, panel["title"].as_str().unwrap_or_default(), expression);
+            let plain = expression.replace("$__rate_interval", "5m").replace('\'', "''");
+            rules.push_str(&format!("      - record: panel:{count}\n        expr: '{plain}'\n"));
+            count += 1;
+        }
+    }
+    assert!(count > 25, "{count} expressions");
+    for variable in board["templating"]["list"].as_array().expect("variables") {
+        if let Some(query) = variable["definition"].as_str() {
+            check_names(&exposed, "a variable", query);
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let written = folder.path().join("panels.yaml");
+    std::fs::write(&written, rules).expect("ours");
+    let (ok, said) = promtool(&["check", "rules", &written.to_string_lossy()], "");
+    assert!(ok, "{said}");
+
+    let file = project("deploy/prometheus/headpond-alerts.yaml");
+    let (ok, said) = promtool(&["check", "rules", &file.to_string_lossy()], "");
+    assert!(ok, "{said}");
+    let text = std::fs::read_to_string(&file).expect("the rules");
+    let mut alerts = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("- alert: ") {
+            alerts.push(name.to_owned());
+        } else if let Some(expression) = line.strip_prefix("expr: ") {
+            check_names(&exposed, "a rule", expression.trim_matches('\''));
+        }
+    }
+    alerts.extend(headpond_monitor::alert::built_in().into_iter().map(|rule| rule.name));
+    for name in alerts {
+        let page = project(&format!("docs/runbooks/{name}.md"));
+        assert!(page.exists(), "{name} has no page in docs/runbooks");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_scrapes_and_evaluates_without_a_warning() {
+    let postgres = Postgres::start();
+    let pooler = used(&postgres).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = project("deploy/prometheus/headpond-alerts.yaml");
+    let config = folder.path().join("prometheus.yml");
+    let text = format!(
+        "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: ['{}']\n\
+         scrape_configs:\n  - job_name: headpond\n    static_configs:\n      - targets: ['{}']\n",
+        rules.canonicalize().expect("it exists").display(),
+        pooler.http()
+    );
+    std::fs::write(&config, text).expect("ours");
+    let port = free_port();
+    let arguments = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    let arguments: Vec<&Path> = arguments.iter().map(Path::new).collect();
+    let program = Path::new("/usr/bin/prometheus");
+    let process = Process::start("prometheus", None, program, &arguments, &[], "TERM");
+    let http = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    until("Prometheus", || std::net::TcpStream::connect(http).ok());
+    let target = until("a scrape", || {
+        let (status, body) = ask(http, "GET", "/api/v1/targets", "", "");
+        let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        let target = body["data"]["activeTargets"][0].clone();
+        (target["health"] == "up").then_some(target)
+    });
+    assert_eq!(target["lastError"], "");
+    let value = |query: &str| {
+        let (_, body) = read(http, &format!("/api/v1/query?query={query}"));
+        body["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+    };
+    until("our numbers", || value("headpond_pool_size").filter(|size| size == "3"));
+    until("a percentile", || value("headpond_query_seconds_count").filter(|count| count != "0"));
+    until("rules that were evaluated", || {
+        let (_, body) = read(http, "/api/v1/rules");
+        let rules = body["data"]["groups"]
+            .as_array()?
+            .iter()
+            .flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
+        let health: Vec<Value> = rules.map(|rule| rule["health"].clone()).collect();
+        assert!(!health.contains(&"err".into()), "{body}");
+        (health.len() > 15 && health.iter().all(|health| health == "ok")).then_some(())
+    });
+    let complaints: Vec<String> = process.log().lines();
+    let complaints = complaints.into_iter().filter(|line| {
+        let is_ours = line.contains("scrape manager") || line.contains("rule manager");
+        is_ours && (line.contains("level=warn") || line.contains("level=error"))
+    });
+    assert_eq!(complaints.collect::<Vec<_>>(), Vec::<String>::new());
+}
