@@ -82,18 +82,34 @@ pub fn runs(label: &str, before: &[Run], after: &[Run]) -> Vec<Change> {
             basis,
         })
     };
-    let rate = change("rate", |run| run.rate, |run| windows(run, |w| {
-        w.iter().map(|second| second.completed as f64).sum::<f64>() / w.len() as f64
-    }));
-    let p50 = change("p50", |run| run.latency.at(0.5), |run| windows(run, |w| {
-        w.iter().map(|second| second.p50_us).sum::<f64>() / w.len() as f64
-    }));
-    let p99 = change("p99", |run| run.latency.at(0.99), |run| windows(run, |w| {
-        w.iter().map(|second| second.p99_us).sum::<f64>() / w.len() as f64
-    }));
-    let errors = change("errors", |run| run.error_share, |run| windows(run, |w| {
-        w.iter().map(|second| second.errors as f64).sum::<f64>() / w.len() as f64
-    }));
+    let rate = change(
+        "rate",
+        |run| run.rate,
+        |run| {
+            windows(run, |w| {
+                w.iter().map(|second| second.completed as f64).sum::<f64>() / w.len() as f64
+            })
+        },
+    );
+    let p50 = change(
+        "p50",
+        |run| run.latency.at(0.5),
+        |run| windows(run, |w| w.iter().map(|second| second.p50_us).sum::<f64>() / w.len() as f64),
+    );
+    let p99 = change(
+        "p99",
+        |run| run.latency.at(0.99),
+        |run| windows(run, |w| w.iter().map(|second| second.p99_us).sum::<f64>() / w.len() as f64),
+    );
+    let errors = change(
+        "errors",
+        |run| run.error_share,
+        |run| {
+            windows(run, |w| {
+                w.iter().map(|second| second.errors as f64).sum::<f64>() / w.len() as f64
+            })
+        },
+    );
     let some = |change: &Change| change.before.mean != 0.0 || change.after.mean != 0.0;
     [rate, p50, p99, errors].into_iter().flatten().filter(some).collect()
 }

@@ -5,8 +5,15 @@
 use std::time::Duration;
 
 /// Units, longest first, in seconds.
-const UNITS: [(&str, f64); 7] =
-    [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("d", 86_400.0)];
+const UNITS: [(&str, f64); 7] = [
+    ("ms", 1e-3),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("h", 3600.0),
+    ("m", 60.0),
+    ("s", 1.0),
+    ("d", 86_400.0),
+];
 
 /// Reads `2m`, `1.5s`, `500ms`, `8h`; a bare number is in milliseconds.
 ///

@@ -109,9 +109,11 @@ impl Plan {
 /// When a scenario makes no sense.
 pub fn plan(options: &Options) -> Result<Plan, Error> {
     let room = match options.connections_max {
-        Some(max) => Some(max.checked_sub(options.reserved).filter(|room| *room > 0).ok_or_else(
-            || Error::usage("max_connections", "all of them are reserved for administration"),
-        )?),
+        Some(max) => {
+            Some(max.checked_sub(options.reserved).filter(|room| *room > 0).ok_or_else(|| {
+                Error::usage("max_connections", "all of them are reserved for administration")
+            })?)
+        }
         None => None,
     };
     let mut jobs = Vec::new();

@@ -73,7 +73,9 @@ mod tests {
     fn every_preset_is_read_and_all_stands_for_three() {
         for (name, _) in ALL {
             let preset = named(name).expect(name).remove(0);
-            assert!(preset.name == name && !preset.clients.is_empty() && !preset.purpose.is_empty());
+            assert!(
+                preset.name == name && !preset.clients.is_empty() && !preset.purpose.is_empty()
+            );
         }
         let names: Vec<_> = named("all").expect("known").iter().map(|p| p.name).collect();
         assert_eq!(names, ["light", "medium", "heavy"]);

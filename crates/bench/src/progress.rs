@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_done_what_is_left_and_how_it_goes() {
-        let second = Second { completed: 12_345, p50_us: 850.0, p99_us: 4200.0, ..Second::default() };
+        let second =
+            Second { completed: 12_345, p50_us: 850.0, p99_us: 4200.0, ..Second::default() };
         let tick = Tick {
             phase: Phase::Measuring,
             elapsed: Duration::from_secs(30),

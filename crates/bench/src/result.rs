@@ -376,7 +376,11 @@ mod tests {
         let percentiles = Percentiles::of(&times);
         for q in [0.5, 0.6, 0.97, 1.0] {
             let expected = q * 1e6;
-            assert!((percentiles.at(q) / expected - 1.0).abs() < 0.002, "{q}: {}", percentiles.at(q));
+            assert!(
+                (percentiles.at(q) / expected - 1.0).abs() < 0.002,
+                "{q}: {}",
+                percentiles.at(q)
+            );
         }
     }
 

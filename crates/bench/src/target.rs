@@ -114,7 +114,8 @@ pub fn redact(url: &str) -> String {
     };
     for (index, option) in options.into_iter().flat_map(|all| all.split('&')).enumerate() {
         out.push(if index == 0 { '?' } else { '&' });
-        let secret = |name: &str| ["pass", "secret", "token", "key"].iter().any(|s| name.contains(s));
+        let secret =
+            |name: &str| ["pass", "secret", "token", "key"].iter().any(|s| name.contains(s));
         match option.split_once('=') {
             Some((name, _)) if secret(&name.to_lowercase()) => {
                 out.push_str(name);

@@ -264,7 +264,11 @@ impl Parameter {
     pub fn write(&self, random: &mut Random, out: &mut String) {
         match self {
             Self::Uniform([low, high]) => {
-                let _ = write!(out, "{}", low.saturating_add(offset(random.up_to(low.abs_diff(*high)))));
+                let _ = write!(
+                    out,
+                    "{}",
+                    low.saturating_add(offset(random.up_to(low.abs_diff(*high))))
+                );
             }
             Self::Skewed([low, high]) => {
                 let span = low.abs_diff(*high);

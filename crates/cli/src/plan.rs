@@ -90,9 +90,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     };
     let arrivals = match (options.rate, options.clients, &recorded) {
         (Some(rate), _, _) => Arrivals::Rate(rate),
-        (None, Some(count), _) => {
-            Arrivals::Clients { count, think_s: options.think.as_secs_f64() }
-        }
+        (None, Some(count), _) => Arrivals::Clients { count, think_s: options.think.as_secs_f64() },
         (None, None, Some(run)) => {
             let counted = run.seconds.iter().filter(|second| second.at_s >= 1.0);
             Arrivals::Recorded(counted.map(|s| s.completed as f64 * options.scale).collect())

@@ -162,7 +162,8 @@ impl Client {
                 })
             }
             Self::MySql(pool) => {
-                let values = values(statement, random, Value::Int, |t| Value::Bytes(t.into_bytes()));
+                let values =
+                    values(statement, random, Value::Int, |t| Value::Bytes(t.into_bytes()));
                 let mut connection = pool.get().await.map_err(|e| of_pool(&e))?;
                 started.set(control.now());
                 let rows = connection.exec::<Row>(&statement.text, Params::from(values)).await;

@@ -76,8 +76,7 @@ pub fn login(config: &Config, host: &Host, limit: Duration) -> Result<Socket, Lo
     ];
     params.extend(config.options.iter().map(|options| (text("options"), text(options))));
     let user = text(&config.user);
-    let mut connect =
-        Connect::new(ConnectSpec { params, user, credential, nonce, binding: None });
+    let mut connect = Connect::new(ConnectSpec { params, user, credential, nonce, binding: None });
     let (mut out, mut input) = (Vec::new(), Vec::new());
     connect.start(&mut out);
     loop {

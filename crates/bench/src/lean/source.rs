@@ -86,7 +86,10 @@ mod tests {
     fn a_client_asks_again_only_after_its_answer() {
         let closed = Arrival::Closed { think: Duration::ZERO };
         let mut source = Source::new(closed, 2, 1, 100, 1);
-        assert_eq!((source.take(100), source.take(100), source.take(100)), (Some(100), Some(100), None));
+        assert_eq!(
+            (source.take(100), source.take(100), source.take(100)),
+            (Some(100), Some(100), None)
+        );
         assert_eq!(source.peek(), None);
         source.answered(150);
         assert_eq!((source.take(149), source.take(200)), (None, Some(150)));

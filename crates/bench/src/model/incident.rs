@@ -40,7 +40,8 @@ impl Incident {
         };
         let words: Vec<&str> = text.split_whitespace().collect();
         let factor = |word: &str| {
-            let factor: f64 = word.strip_suffix('x').unwrap_or(word).parse().map_err(|_| wrong())?;
+            let factor: f64 =
+                word.strip_suffix('x').unwrap_or(word).parse().map_err(|_| wrong())?;
             if factor > 0.0 && factor.is_finite() { Ok(factor) } else { Err(wrong()) }
         };
         let (what, rest) = match words.as_slice() {

@@ -644,7 +644,8 @@ impl<'a> World<'a> {
         }
         let errors = self.out.timeouts + self.out.failures;
         self.out.rate = self.completed as f64 / duration_s;
-        self.out.error_share = if self.asked == 0 { 0.0 } else { errors as f64 / self.asked as f64 };
+        self.out.error_share =
+            if self.asked == 0 { 0.0 } else { errors as f64 / self.asked as f64 };
         self.out.utilisation = self.used / (duration_s * 1e9) / size;
         self.out.recovered_after_s = self.recovered();
         self.out

@@ -47,7 +47,8 @@ fn a_closed_loop_without_pauses_keeps_every_connection_busy() {
 #[test]
 fn a_server_with_two_cores_gains_nothing_from_more_connections() {
     let arrivals = Arrivals::Clients { count: 64, think_s: 0.0 };
-    let base = Scenario { arrivals, server_cores: Some(2.0), duration_s: 100.0, ..scenario(2, 1.0) };
+    let base =
+        Scenario { arrivals, server_cores: Some(2.0), duration_s: 100.0, ..scenario(2, 1.0) };
     let few = run(&base);
     let many = run(&Scenario { limits: Limits { size: 32, min: 32, ..base.limits }, ..base });
     assert!((many.rate / few.rate - 1.0).abs() < 0.1, "{} and {}", few.rate, many.rate);
@@ -66,7 +67,8 @@ fn the_same_seed_gives_the_same_outcome() {
 #[test]
 fn a_fleet_never_has_more_connections_than_its_limits_allow() {
     let arrivals = Arrivals::Rate(20_000.0);
-    let fleet = Scenario { instances: 50, arrivals, duration_s: 5.0, warm_up_s: 1.0, ..scenario(4, 1.0) };
+    let fleet =
+        Scenario { instances: 50, arrivals, duration_s: 5.0, warm_up_s: 1.0, ..scenario(4, 1.0) };
     let outcome = run(&fleet);
     assert!(outcome.connections_max <= 200, "{}", outcome.connections_max);
     let capped = run(&Scenario { connections_max: Some(120), ..fleet });
@@ -87,8 +89,7 @@ fn a_failover_costs_requests_and_is_over_soon_after_the_server_is_back() {
 fn a_burst_beyond_the_capacity_makes_callers_wait() {
     let burst = Incident { what: What::Burst(3.0), from_s: 10.0, until_s: 12.0 };
     let calm = run(&Scenario { duration_s: 40.0, ..scenario(8, 400.0) });
-    let storm =
-        run(&Scenario { incidents: vec![burst], duration_s: 40.0, ..scenario(8, 400.0) });
+    let storm = run(&Scenario { incidents: vec![burst], duration_s: 40.0, ..scenario(8, 400.0) });
     assert!(storm.wait.quantile(0.99) > 20 * calm.wait.quantile(0.99).max(1_000_000));
     assert!(storm.recovered_after_s.is_some());
 }
@@ -99,7 +100,8 @@ fn an_overloaded_pool_refuses_by_the_deadline_and_counts_who_still_waits() {
     let outcome = run(&Scenario { timeout, duration_s: 20.0, ..scenario(2, 400.0) });
     assert!((outcome.error_share - 0.5).abs() < 0.05, "{}", outcome.error_share);
     assert!(outcome.wait.quantile(0.999) <= 510_000_000);
-    let patient = Scenario { timeout: Duration::from_secs(3600), duration_s: 20.0, ..scenario(2, 400.0) };
+    let patient =
+        Scenario { timeout: Duration::from_secs(3600), duration_s: 20.0, ..scenario(2, 400.0) };
     let outcome = run(&patient);
     assert_eq!(outcome.timeouts, 0);
     assert!(outcome.wait.quantile(0.99) > 5_000_000_000, "those who wait still are in there");

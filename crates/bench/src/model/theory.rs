@@ -41,7 +41,8 @@ impl Queue {
     #[must_use]
     pub fn latency(&self, q: f64) -> Option<f64> {
         let waits = erlang_c(self.servers, self.load())?;
-        let (mu, theta) = (1.0 / self.service_s, (f64::from(self.servers) - self.load()) / self.service_s);
+        let (mu, theta) =
+            (1.0 / self.service_s, (f64::from(self.servers) - self.load()) / self.service_s);
         // The chance to take longer: service alone, or wait and service together.
         let beyond = |t: f64| {
             let alone = (-mu * t).exp();

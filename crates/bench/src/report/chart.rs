@@ -63,9 +63,8 @@ impl Chart<'_> {
             return out;
         };
         let start = (first.0, first.0, first.1, first.1);
-        let (x0, x1, y0, y1) = points().fold(start, |all, p| {
-            (all.0.min(p.0), all.1.max(p.0), all.2.min(p.1), all.3.max(p.1))
-        });
+        let (x0, x1, y0, y1) = points()
+            .fold(start, |all, p| (all.0.min(p.0), all.1.max(p.0), all.2.min(p.1), all.3.max(p.1)));
         let (y0, y1) = match self.scale {
             Scale::Linear => (0.0, if y1 > 0.0 { y1 * 1.05 } else { 1.0 }),
             Scale::Log => (y0.log10().floor(), y1.log10().ceil().max(y0.log10().floor() + 1.0)),

@@ -112,7 +112,8 @@ pub fn changes(changes: &[Change]) -> String {
             None => "too few values to tell".to_owned(),
             Some(d) => {
                 let (percent, margin) = (d.change * 100.0, d.margin * 100.0);
-                let word = if d.is_significant() { "significant" } else { "no significant difference" };
+                let word =
+                    if d.is_significant() { "significant" } else { "no significant difference" };
                 format!("{percent:+.1}% ± {margin:.1}  {word} (p = {:.3})", d.p)
             }
         };

@@ -349,6 +349,7 @@ mod tests {
     fn new_sizes_lie_around_the_best_and_were_not_measured_before() {
         assert_eq!(between(&[1, 2, 4, 8, 16, 32], 8, 128), [6, 7, 10, 12]);
         assert_eq!(between(&[1, 2, 4], 1, 128), [] as [u32; 0]);
-        assert_eq!(between(&[1, 2, 4, 8], 8, 10), [6, 7]);
+        assert_eq!(between(&[1, 2, 4, 8], 8, 10), [6, 7, 10]);
+        assert_eq!(between(&[1, 2, 4, 8], 8, 9), [6, 7]);
     }
 }

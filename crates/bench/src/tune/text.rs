@@ -11,7 +11,8 @@ use crate::target::Kind;
 /// Writes what was found.
 #[must_use]
 pub fn text(tuning: &Tuning, kind: Kind) -> String {
-    let mut out = String::from("size         throughput (95 %)                 p99 (95 %)  errors\n");
+    let mut out =
+        String::from("size         throughput (95 %)                 p99 (95 %)  errors\n");
     for point in &tuning.points {
         let mark = match point.size {
             size if size == tuning.recommended => "  ← recommended",
@@ -41,7 +42,9 @@ pub fn text(tuning: &Tuning, kind: Kind) -> String {
         let _ = writeln!(out, "! {warning}");
     }
     if tuning.cut_short {
-        out.push_str("! the search was cut short: fewer sizes and repeats than it would have had\n");
+        out.push_str(
+            "! the search was cut short: fewer sizes and repeats than it would have had\n",
+        );
     }
     out
 }

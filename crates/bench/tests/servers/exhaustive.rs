@@ -19,8 +19,7 @@ fn compare(url: &str) {
     let workload = Workload::simple(kind, 0.2).expect("a share");
     let base = tune::Options::new(target, workload);
     let stop = AtomicBool::new(false);
-    let searching =
-        tune::Options { step: Duration::from_secs(1), size_max: 64, ..base.clone() };
+    let searching = tune::Options { step: Duration::from_secs(1), size_max: 64, ..base.clone() };
     let began = Instant::now();
     let (tuning, _) = tune::tune(&searching, observer, &stop).expect("tuned");
     let took = began.elapsed();

@@ -1,6 +1,7 @@
 //! Whole runs against real servers that the tests start: what is made is removed, what is measured
 //! is counted, and a busy server is left alone.
 
+mod effort;
 mod exhaustive;
 #[expect(dead_code, reason = "shared with the library's tests, which need more of it")]
 #[path = "../../../pool/tests/mysql/mariadb.rs"]
@@ -18,6 +19,7 @@ mod redis;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use headpond_bench::Error;
 use headpond_bench::arrival::{Arrival, Shape};
 use headpond_bench::progress::Silent;
 use headpond_bench::result::Run;
@@ -25,7 +27,6 @@ use headpond_bench::run::{self, Options, Through};
 use headpond_bench::target::Target;
 use headpond_bench::tune::{self, guard};
 use headpond_bench::workload::Workload;
-use headpond_bench::Error;
 
 fn target(url: &str) -> Target {
     Target::parse(url).expect("a url")
@@ -78,7 +79,8 @@ fn postgres_is_measured_in_every_protocol_and_left_as_it_was() {
 fn a_refused_statement_is_an_error_before_the_run_and_one_in_the_run_is_counted() {
     let server = postgres::Postgres::start();
     let workload = |text: &str| {
-        let text = format!("name = 'x'\n[[statement]]\nname = 'a'\naccess = 'read'\ntext = {text:?}");
+        let text =
+            format!("name = 'x'\n[[statement]]\nname = 'a'\naccess = 'read'\ntext = {text:?}");
         Workload::parse(&text).expect("a workload")
     };
     let url = postgres_url(&server);

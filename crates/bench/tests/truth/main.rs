@@ -37,12 +37,11 @@ fn open(rate: f64) -> Arrival {
     Arrival::Open { rate, shape: Shape::Poisson }
 }
 
-/// Stalls the server for a second in the middle of a run of three.
-fn with_a_stall(options: &Options, fake: &Fake) -> Run {
+/// Stalls the server for a second in the middle of a run of three: when it has served so many.
+fn with_a_stall(options: &Options, fake: &Fake, after: u64) -> Run {
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Once the window is certainly open; the run itself says when it began.
-            while fake.served() < 300 {
+            while fake.served() < after {
                 std::thread::sleep(Duration::from_millis(5));
             }
             fake.stall(Duration::from_secs(1));
@@ -54,16 +53,15 @@ fn with_a_stall(options: &Options, fake: &Fake) -> Run {
 #[test]
 fn a_stall_of_a_second_shows_in_an_open_loop_and_hides_in_a_closed_one() {
     let fake = Fake::start(4, Service::Fixed(Duration::from_millis(2)));
-    let base =
-        Options { clients: 4, duration: Duration::from_secs(3), ..options(&fake) };
-    let open = with_a_stall(&Options { arrival: open(300.0), ..base.clone() }, &fake);
+    let base = Options { clients: 4, duration: Duration::from_secs(3), ..options(&fake) };
+    let open = with_a_stall(&Options { arrival: open(300.0), ..base.clone() }, &fake, 300);
     assert!(open.latency.at(0.999) > 700_000.0, "p99.9 {} us", open.latency.at(0.999));
     // A quarter of the requests fell into the stall: even p90 shows it.
     assert!(open.latency.at(0.9) > 100_000.0, "p90 {} us", open.latency.at(0.9));
 
     let fake = Fake::start(4, Service::Fixed(Duration::from_millis(2)));
     let base = Options { target: Target::parse(&fake.url()).expect("a url"), ..base };
-    let closed = with_a_stall(&base, &fake);
+    let closed = with_a_stall(&base, &fake, 1500);
     assert!(closed.latency.max_us > 700_000.0, "one request of each client was caught");
     assert!(closed.latency.at(0.99) < 500_000.0, "and is lost among the others");
 }
@@ -82,8 +80,7 @@ fn every_request_is_counted_once() {
 #[test]
 fn a_run_that_is_stopped_still_has_figures() {
     let fake = Fake::start(4, Service::Fixed(Duration::from_millis(1)));
-    let options =
-        Options { clients: 4, duration: Duration::from_secs(3600), ..options(&fake) };
+    let options = Options { clients: 4, duration: Duration::from_secs(3600), ..options(&fake) };
     let stop = Arc::new(AtomicBool::new(false));
     let run = std::thread::scope(|scope| {
         scope.spawn(|| {

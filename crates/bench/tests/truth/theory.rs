@@ -51,7 +51,8 @@ fn a_closed_loop_finds_the_capacity_and_the_knee() {
         let run = run(&Options { duration: Duration::from_secs(4), ..base });
         let (rate, latency) = Queue::closed(workers, time.as_secs_f64(), clients);
         good &= check(&format!("rate of {clients} clients"), run.rate, rate);
-        good &= check(&format!("mean of {clients} clients, us"), run.latency.mean_us, latency * 1e6);
+        good &=
+            check(&format!("mean of {clients} clients, us"), run.latency.mean_us, latency * 1e6);
         points.push((clients, run.rate, run.latency.at(0.99)));
     }
     let best = points.iter().map(|point| point.1).fold(0.0, f64::max);
