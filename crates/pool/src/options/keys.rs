@@ -208,7 +208,8 @@ impl<T: Pooled> PoolKeys<T> {
             |c| word_of(&c.pool.nested, &NESTED),
             "it is a mistake only if many tasks do it at once";
         "pool.priority_step", TIME, |c, t, b| c.pool.priority_step = parse(t, b)?,
-            |c| show(c.pool.priority_step), "whoever has waited so long is as urgent as the next class";
+            |c| show(c.pool.priority_step),
+            "whoever has waited so long is as urgent as the next class";
         "pool.sizing", "advise, or a range such as 5..50", |c, t, b| c.pool.sizing = sizing(t)?,
             |c| show_sizing(c.pool.sizing), "nobody trusts a pool that grows by itself unasked";
         "pool.breaker.enabled", FLAG, |c, t, b| *c.breaks = flag(t)?, |c| c.breaks.to_string(),
@@ -219,7 +220,8 @@ impl<T: Pooled> PoolKeys<T> {
             |c| c.breaker.calls_min.to_string(), "one failure is no pattern";
         "pool.breaker.failed_percent", COUNT, |c, t, b| c.breaker.failed_percent = number(t)?,
             |c| c.breaker.failed_percent.to_string(), "resilience4j's is";
-        "pool.breaker.slow_after", TIME_OR_OFF, |c, t, b| c.breaker.slow_after = parse_optional(t, b)?,
+        "pool.breaker.slow_after", TIME_OR_OFF,
+            |c, t, b| c.breaker.slow_after = parse_optional(t, b)?,
             |c| show_optional(c.breaker.slow_after), "a healthy login takes milliseconds";
         "pool.breaker.slow_percent", COUNT, |c, t, b| c.breaker.slow_percent = number(t)?,
             |c| c.breaker.slow_percent.to_string(), "a slow server still serves";

@@ -1,7 +1,7 @@
 //! What can be said of a pool in words: its keys, and how they are spelt in URLs.
 //!
-//! Invariant: a key, an option and a unit of time are each in one table, which the configuration and
-//! every adapter read; what is a pool's option never reaches a driver.
+//! Invariant: a key, an option and a unit of time are each in one table, which the configuration
+//! and every adapter read; what is a pool's option never reaches a driver.
 //! Left out: files, variables and what wins over what (`config/`).
 #![cfg_attr(
     not(feature = "config"),
