@@ -312,16 +312,18 @@ mod tests {
     use super::*;
 
     fn scrape(count: u32, seconds: f64, waits: [u32; 3]) -> Scrape {
-        Scrape::parse(&format!(
+        let pool = r#"database="shop",user="app""#;
+        let mut text = format!(
             "# HELP x y\n\
-             headpond_transaction_seconds_count{{database=\"shop\",user=\"app\"}} {count}\n\
-             headpond_transaction_seconds_sum{{database=\"shop\",user=\"app\"}} {seconds}\n\
-             headpond_pool_size{{database=\"shop\",user=\"app\"}} 20\n\
-             headpond_client_wait_seconds_bucket{{database=\"shop\",user=\"app\",reason=\"a\",le=\"0.001\"}} {}\n\
-             headpond_client_wait_seconds_bucket{{database=\"shop\",user=\"app\",reason=\"a\",le=\"0.01\"}} {}\n\
-             headpond_client_wait_seconds_bucket{{database=\"shop\",user=\"app\",reason=\"a\",le=\"+Inf\"}} {}\n",
-            waits[0], waits[1], waits[2]
-        ))
+             headpond_transaction_seconds_count{{{pool}}} {count}\n\
+             headpond_transaction_seconds_sum{{{pool}}} {seconds}\n\
+             headpond_pool_size{{{pool}}} 20\n"
+        );
+        for (end, count) in ["0.001", "0.01", "+Inf"].into_iter().zip(waits) {
+            let labels = format!(r#"{pool},reason="pool_full",le="{end}""#);
+            text.push_str(&format!("headpond_client_wait_seconds_bucket{{{labels}}} {count}\n"));
+        }
+        Scrape::parse(&text)
     }
 
     #[test]

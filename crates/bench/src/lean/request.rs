@@ -103,7 +103,8 @@ mod tests {
 
     fn workload() -> Workload {
         let text = "name = 'x'\n[[statement]]\nname = 'a'\naccess = 'read'\n\
-                    text = 'SELECT $1, $2'\nparameters = [{ uniform = [7, 7] }, { choice = [\"o'x\"] }]";
+                    text = 'SELECT $1, $2'\n\
+                    parameters = [{ uniform = [7, 7] }, { choice = [\"o'x\"] }]";
         Workload::parse(text).expect("is right")
     }
 

@@ -12,10 +12,11 @@ use crate::result::{Percentiles, Results, Run};
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:960px;\
 padding:0 1rem;color:#222;background:#fff}h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2rem}\
 table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.2rem .8rem;text-align:right;\
-border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}figure{margin:1rem 0}\
-figcaption{font-weight:600}svg{width:100%;height:auto}svg text{font-size:11px;fill:#555}\
-.grid{stroke:#e4e4e4}.legend{margin:0;font-size:13px}.warning{background:#fff3cd;padding:.5rem .8rem}\
-pre{background:#f6f6f6;padding:.8rem;overflow:auto}\
+border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}\
+figure{margin:1rem 0}figcaption{font-weight:600}svg{width:100%;height:auto}\
+svg text{font-size:11px;fill:#555}\
+.grid{stroke:#e4e4e4}.legend{margin:0;font-size:13px}\
+.warning{background:#fff3cd;padding:.5rem .8rem}pre{background:#f6f6f6;padding:.8rem;overflow:auto}\
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}svg text{fill:#aaa}\
 .grid{stroke:#333}td,th{border-color:#333}pre{background:#22252b}.warning{background:#4d3f0a}}";
 
@@ -49,7 +50,8 @@ pub fn page(results: &Results) -> String {
 fn table(out: &mut String, results: &Results) {
     out.push_str(
         "<table><tr><th>run</th><th>connections</th><th>requests/s</th><th>p50</th><th>p95</th>\
-         <th>p99</th><th>p99.9</th><th>max</th><th>wait p99</th><th>in use</th><th>errors</th></tr>",
+         <th>p99</th><th>p99.9</th><th>max</th><th>wait p99</th><th>in use</th><th>errors</th>\
+         </tr>",
     );
     for run in &results.runs {
         let l = &run.latency;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever makes a figure doubtful stands beside it.
 
+pub mod advice;
 pub mod chart;
 #[cfg(test)]
 pub(crate) mod example;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::soak;
+use super::{advice, soak};
 use crate::compare::{Basis, Change};
 use crate::duration::{digits, micros};
 use crate::result::{Percentiles, Results, Run};
@@ -69,7 +69,7 @@ fn write_run(out: &mut String, run: &Run) {
     if let Some(warning) = generator.verdict.warning() {
         let _ = writeln!(out, "  ! {warning}");
     }
-    for line in soak::lines(run) {
+    for line in soak::lines(run).into_iter().chain(advice::lines(run)) {
         let _ = writeln!(out, "  {line}");
     }
 }

@@ -69,7 +69,8 @@ fn evidence(out: &mut String, tuning: &Tuning) {
             });
             let _ = writeln!(
                 out,
-                "  scalability (USL): gamma {}, sigma {sigma:.4}, kappa {kappa:.6}, R² {:.2}; {knee}",
+                "  scalability (USL): gamma {}, sigma {sigma:.4}, kappa {kappa:.6}, R² {:.2}; \
+                 {knee}",
                 digits(gamma),
                 tuning.usl_r2.unwrap_or(0.0)
             );

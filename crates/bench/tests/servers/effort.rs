@@ -52,7 +52,8 @@ fn the_generator_does_most_of_what_pgbench_does_with_a_processor() {
 /// Returns transactions per processor second, and per second.
 fn pgbench(url: &str, script: &std::path::Path) -> (f64, f64) {
     let line = format!(
-        "TIMEFORMAT='cpu %U %S'; time {} -n -M prepared -c {CLIENTS} -j 2 -T {SECONDS} -f {} '{url}'",
+        "TIMEFORMAT='cpu %U %S'; \
+         time {} -n -M prepared -c {CLIENTS} -j 2 -T {SECONDS} -f {} '{url}'",
         postgres::program("pgbench").display(),
         script.display()
     );
