@@ -1,16 +1,19 @@
 //! The program `headpond`: parses the command line, calls the room that does the work, prints.
 //!
 //! Invariant: stdout is for results, stderr for everything else; exit codes are 0, 1 (run time),
-//! 2 (usage) and 78 (configuration).
+//! 2 (usage), 3 (a threshold of `bench` was crossed) and 78 (configuration).
 //! Not here: any pooling.
 
 mod account;
 mod ask;
+mod bench;
 mod check;
 mod dev;
 mod notify;
+mod plan;
 mod serve;
 mod source;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,12 @@ use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What clap ends with when the command line is wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// A threshold of `bench` was crossed.
+const EXIT_THRESHOLD: u8 = 3;
 
 /// What sysexits.h calls EX_CONFIG.
 const EXIT_CONFIG: u8 = 78;
@@ -61,6 +70,12 @@ enum Command {
     Alerts(ask::Alerts),
     /// What to change in a running pooler, why, and what to expect
     Advise(ask::Advise),
+    /// Measure a load: throughput, percentiles, errors; or compare two results
+    Bench(Box<bench::Options>),
+    /// Find the best number of connections by measured runs, or from metrics
+    Tune(Box<tune::Options>),
+    /// What if: simulate pool sizes, instances, bursts and failovers, without any server
+    Plan(Box<plan::Options>),
 }
 
 /// Why the program ends without success: what to say, and the exit code.
@@ -73,6 +88,16 @@ impl Failure {
     /// Something at run time.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: 1 }
+    }
+
+    /// What was asked for makes no sense.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: EXIT_USAGE }
+    }
+
+    /// A load test did not keep what was asked of it.
+    pub fn threshold(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: EXIT_THRESHOLD }
     }
 
     /// The configuration is wrong.
@@ -124,6 +149,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Top(options)) => return ask::top(&options),
         Some(Command::Alerts(options)) => return ask::alerts(&options),
         Some(Command::Advise(options)) => return ask::advise(&options),
+        Some(Command::Bench(options)) => bench::run(*options),
+        Some(Command::Tune(options)) => tune::run(*options),
+        Some(Command::Plan(options)) => plan::run(*options),
         None => serve::run(cli.serve),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -71,6 +71,8 @@ impl<M: Manager> Builder<M> {
         check_timeout: Duration,
         /// Sets [`Settings::reset_timeout`].
         reset_timeout: Duration,
+        /// Sets [`Settings::close_timeout`].
+        close_timeout: Duration,
         /// Sets [`Settings::check_after`].
         check_after: Option<Duration>,
         /// Sets [`Settings::check_on_return`].
@@ -126,6 +128,17 @@ impl<M: Manager> Builder<M> {
     pub fn settings(mut self, settings: Settings) -> Self {
         self.min = Some(settings.min);
         self.settings = settings;
+        self
+    }
+
+    /// Sets what the URL of a database said.
+    #[cfg(any(feature = "mysql", feature = "redis"))]
+    pub(crate) fn said(mut self, options: &crate::options::PoolOptions) -> Self {
+        self.settings = options.apply(self.settings);
+        self.min = match self.min {
+            _ if options.says("pool.min") => Some(self.settings.min),
+            min => min.map(|min| min.min(self.settings.max)),
+        };
         self
     }
 

@@ -83,6 +83,16 @@ fn system_nanos(clock: rustix::time::ClockId) -> u64 {
     seconds * 1_000_000_000 + nanos
 }
 
+/// Returns the number of the present tick of the kernel, for what is to be done once in each at
+/// most; none where that is as dear as doing it.
+#[cfg(any(feature = "http", feature = "postgres", feature = "redis"))]
+pub(crate) fn tick() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return Some(system_nanos(rustix::time::ClockId::MonotonicCoarse));
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// Returns a duration in nanoseconds, five centuries at most.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -24,10 +24,9 @@ mod entry;
 mod error;
 mod events;
 mod freelist;
-#[cfg(all(test, loom))]
-mod freelist_model;
 mod get;
 mod guard;
+mod handover;
 mod holders;
 mod hooks;
 mod house;
@@ -40,10 +39,15 @@ mod manager;
 pub mod metrics;
 #[cfg(feature = "tower")]
 pub mod middleware;
+#[cfg(any(feature = "config", feature = "mysql", feature = "postgres", feature = "redis"))]
+mod options;
 mod pool;
 #[cfg(feature = "config")]
 pub mod registry;
 pub mod retry;
+#[cfg(all(test, any(loom, shuttle)))]
+mod schedules;
+mod seats;
 mod settings;
 mod shared;
 mod sizing;

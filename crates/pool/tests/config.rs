@@ -315,6 +315,78 @@ fn profiles_say_what_the_mission_says() {
 }
 
 #[test]
+fn the_environments_of_the_systems_that_this_replaces_mean_what_they_meant() {
+    let seconds = Duration::from_secs;
+    let pools =
+        [("REDIS_HOST", "cache"), ("MYSQL_GPS_URL", "mysql://m/g"), ("MYSQL_ELIOT_HOST", "m")];
+    let config = load(&pools);
+    let redis = &config.databases["redis"].pool;
+    assert_eq!((redis.min, redis.max), (2, 10));
+    assert_eq!(
+        (redis.acquire_timeout, redis.idle_timeout),
+        (Some(seconds(30)), Some(seconds(300)))
+    );
+    for name in ["gps", "eliot"] {
+        let mysql = &config.databases[name].pool;
+        assert_eq!((mysql.min, mysql.max), (5, 25), "{name}");
+        let times = (mysql.acquire_timeout, mysql.idle_timeout);
+        assert_eq!(times, (Some(seconds(60)), Some(seconds(30))), "{name}");
+    }
+    let config = load(&[
+        ("DATABASE_URL", "postgresql://p/d?connection_limit=25&pool_timeout=10"),
+        ("DATABASE_CONNECTION_TIMEOUT_MS", "10000"),
+        ("DATABASE_IDLE_TIMEOUT_MS", "30000"),
+        ("DATABASE_QUERY_TIMEOUT_MS", "60000"),
+        ("ENABLE_CONNECTION_MONITORING", "true"),
+        ("CONNECTION_MONITORING_INTERVAL_MS", "30000"),
+    ]);
+    let main = &config.databases["main"];
+    assert_eq!((main.pool.max, main.pool.acquire_timeout), (25, Some(seconds(10))));
+    assert_eq!(
+        (main.pool.connect_timeout, main.pool.idle_timeout),
+        (seconds(10), Some(seconds(30)))
+    );
+    let session = main.session;
+    assert_eq!(session.statement_timeout, Some(seconds(60)));
+    assert_eq!(session.lock_timeout, Some(seconds(10)), "nobody said otherwise");
+    assert_eq!(session.idle_in_transaction_timeout, Some(seconds(30)));
+    assert!(config.general.monitoring);
+    assert_eq!(config.general.monitoring_interval, seconds(30));
+    // The timeouts of the optimised pool, as its operator writes them here.
+    let config = load(&[
+        ("DATABASE_URL", "postgresql://p/d?statement_timeout=15000"),
+        ("DB_POOL_MAX", "40"),
+        ("DB_POOL_MIN", "4"),
+        ("DB_ACQUIRE_TIMEOUT", "60000"),
+        ("DB_IDLE_TIMEOUT", "10000"),
+        ("HEADPOND_DATABASES__MAIN__POOL__USES_MAX", "5000"),
+    ]);
+    let pool = &config.databases["main"].pool;
+    assert_eq!((pool.min, pool.max, pool.uses_max), (4, 40, Some(5000)));
+    assert_eq!((pool.acquire_timeout, pool.idle_timeout), (Some(seconds(60)), Some(seconds(10))));
+}
+
+#[test]
+fn the_url_alone_says_whether_it_is_postgresql_or_sqlite() {
+    for (url, kind) in [
+        ("postgresql://p/d", Kind::Postgres),
+        ("postgres://p/d", Kind::Postgres),
+        ("sqlite://./app.db", Kind::Sqlite),
+        ("file:app.db", Kind::Sqlite),
+    ] {
+        assert_eq!(load(&[("DATABASE_URL", url)]).databases["main"].kind, kind, "{url}");
+    }
+}
+
+#[test]
+fn a_transaction_waits_five_seconds_and_lasts_ten_unless_told_otherwise() {
+    let options = headpond::transaction::Options::default();
+    assert_eq!(options.max_wait, Duration::from_secs(5));
+    assert_eq!(options.timeout, Some(Duration::from_secs(10)));
+    assert_eq!(options.isolation, None);
+}
+
+#[test]
 fn every_profile_and_kind_makes_sense() {
     for profile in Profile::ALL {
         for scheme in ["postgres", "mysql", "redis", "sqlite", "http"] {

@@ -12,7 +12,11 @@ mod process;
 #[expect(dead_code, reason = "shared with the tests of the adapter, which need more of it")]
 #[path = "redis/server.rs"]
 mod redis;
+#[expect(dead_code, reason = "shared with the tests of the adapter, which need more of it")]
+#[path = "http/server.rs"]
+mod web;
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use headpond::config::{Config, Origin, Sources, Vars};
@@ -28,11 +32,10 @@ struct Servers {
 
 impl Servers {
     async fn start() -> Self {
-        let postgres = tokio::task::spawn_blocking(postgres::Postgres::start);
-        let redis = tokio::task::spawn_blocking(redis::Server::start);
-        let mariadb = mariadb::Server::start().await;
-        let (postgres, redis) = (postgres.await.unwrap(), redis.await.unwrap());
-        Self { mariadb, postgres, redis }
+        // On the test's own thread: a server ends with the thread that started it, and those of the
+        // runtime that may block end when they have been idle for ten seconds.
+        let (postgres, redis) = (postgres::Postgres::start(), redis::Server::start());
+        Self { mariadb: mariadb::Server::start().await, postgres, redis }
     }
 
     /// Returns the configuration: two databases from the file, two from the environment.
@@ -170,6 +173,9 @@ async fn health_and_statistics_are_those_of_the_servers() {
     assert!(json["checks"]["database"]["responseTime"].is_f64(), "{json}");
 
     servers.redis.kill();
+    // The connection that lay idle is dead, and nobody gets it, however soon they ask.
+    let error = databases.redis("cache").unwrap().get().await.unwrap_err();
+    assert!(matches!(error.retryable(), Retryable::Connection(_)), "{error}");
     let down: Vec<String> = databases
         .test_all()
         .await
@@ -187,8 +193,6 @@ async fn health_and_statistics_are_those_of_the_servers() {
     let shown = format!("{json} {databases:?} {}", databases.connections_json());
     assert!(!shown.contains(mariadb::PASSWORD), "{shown}");
 
-    let error = databases.redis("cache").unwrap().get().await.unwrap_err();
-    assert!(matches!(error.retryable(), Retryable::Connection(_)), "{error}");
     servers.redis.restart();
     until("it is well again", async || databases.health().await.verdict() == Verdict::Healthy)
         .await;
@@ -207,37 +211,132 @@ async fn a_start_names_the_one_that_cannot_be_reached() {
     until("the others were closed", async || mariadb::sessions(&mut root).await == 0).await;
 }
 
+/// Returns how many sessions each server has: MariaDB, PostgreSQL, Redis.
+async fn counted(servers: &Servers) -> [i64; 3] {
+    let superuser = servers.postgres.connect(postgres::APP).await;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+    let postgres = superuser.query_one(sql, &[]).await.unwrap().get(0);
+    let mariadb = mariadb::sessions(&mut servers.mariadb.root().await).await;
+    let redis = redis::clients(&mut servers.redis.root().await).await;
+    [mariadb.into(), postgres, i64::try_from(redis).unwrap()]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn two_pools_together_keep_to_the_budget_as_the_server_counts() {
+async fn pools_together_keep_to_the_budget_as_the_servers_count() {
     let servers = Servers::start().await;
-    // Redis and PostgreSQL keep one each, which they give up while others wait.
     let databases = servers.open(&[("HEADPOND_BUDGET", "4")]).await;
-    let mut root = servers.mariadb.root().await;
-    let work = async |name: &'static str| {
-        let pool = databases.mysql(name).unwrap();
-        let each = (0..3).map(|_| async {
+    assert_eq!(counted(&servers).await, [2, 1, 1], "each of the four keeps one");
+    let (gps, eliot) = (databases.mysql("gps").unwrap(), databases.mysql("eliot").unwrap());
+    let soon = Duration::from_millis(200);
+    // Whoever waits counts for more than what is kept for those who may come: PostgreSQL and Redis
+    // give up theirs. So it is four and not two that MariaDB may see, and never five.
+    let mut held = Vec::new();
+    for pool in [gps, gps, gps, eliot] {
+        held.push(pool.get().await.unwrap());
+    }
+    assert_eq!(counted(&servers).await, [4, 0, 0]);
+    assert!(eliot.get_timeout(soon).await.unwrap_err().is_timeout(), "a fifth");
+    assert!(databases.postgres("main").unwrap().get_timeout(soon).await.unwrap_err().is_timeout());
+    assert_eq!(counted(&servers).await, [4, 0, 0]);
+    assert_eq!(databases.budget().unwrap().used(), 4);
+    // What comes back goes to whoever waits, whatever it is.
+    let main = databases.postgres("main").unwrap().get();
+    let (main, ()) = tokio::join!(main, async { drop(held.pop()) });
+    let main = main.unwrap();
+    until("MariaDB has one less", async || counted(&servers).await == [3, 1, 0]).await;
+    drop((main, held));
+    // And all of them serve, in turn.
+    for _ in 0..3 {
+        gps.query_first::<u32>("SELECT 1").await.unwrap();
+        databases.postgres("main").unwrap().get().await.unwrap().batch("SELECT 1").await.unwrap();
+        drop(databases.redis("cache").unwrap().get().await.unwrap());
+        eliot.query_first::<u32>("SELECT 1").await.unwrap();
+        assert!(databases.budget().unwrap().used() <= 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_busy_pools_take_turns_within_the_budget() {
+    let settings = vec![("log_connections", "on".into()), ("log_disconnections", "on".into())];
+    let options = postgres::Options { settings, ..postgres::Options::default() };
+    let server = postgres::Postgres::start_with(&options);
+    let (role, secret) = (postgres::APP, postgres::APP_PASSWORD);
+    let url = format!(
+        "postgresql://{role}:{secret}@127.0.0.1:{}/{role}?sslmode=disable&pool_max_conns=3&\
+         pool_min_conns=1",
+        server.port()
+    );
+    let vars = [("DATABASE_URL_A", &*url), ("DATABASE_URL_B", &url), ("HEADPOND_BUDGET", "4")];
+    let config = Sources::new(vars.into_iter().collect()).load().unwrap();
+    let databases = Databases::builder(config).start().await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for name in ["a", "a", "a", "b", "b", "b"] {
+        let databases = databases.clone();
+        tasks.spawn(async move {
             for _ in 0..20 {
-                pool.query_first::<u32>("SELECT 1").await.unwrap();
+                let connection = databases.postgres(name).unwrap().get().await.unwrap();
+                connection.batch("SELECT pg_sleep(0.001)").await.unwrap();
             }
         });
-        let mut tasks = Vec::from_iter(each).into_iter();
-        let mut next = || tasks.next().expect("three");
-        tokio::join!(next(), next(), next());
-    };
-    let mut most = 0;
-    let count = async {
-        loop {
-            most = most.max(mariadb::sessions(&mut root).await);
-            tokio::task::yield_now().await;
-        }
-    };
-    let both = async { tokio::join!(work("gps"), work("eliot")) };
-    tokio::select! {
-        () = count => unreachable!("it never ends"),
-        _ = both => {}
     }
-    assert!((1..=4).contains(&most), "{most} sessions of four, where the pools alone may have six");
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
     assert!(databases.budget().unwrap().used() <= 4);
+    assert!(databases.shutdown().await.is_complete());
+    // By the log, which has an order: a session that ended is not counted with the next.
+    let (mut now, mut most, mut all) = (0, 0, 0);
+    for line in server.log().lines() {
+        if line.contains("connection authorized: user=app") {
+            (now, all) = (now + 1, all + 1);
+            most = most.max(now);
+        } else if line.contains("disconnection: ") && line.contains("user=app") {
+            now -= 1;
+        }
+    }
+    println!("{all} sessions, {most} at once at most");
+    assert!((3..=4).contains(&most), "{most} sessions at once, of four");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_server_is_a_database_like_others() {
+    let web = web::Server::start(web::Speaks::Http1).await;
+    let url = format!("{}?connection_limit=3", web.url("/"));
+    let vars = |budget| [("DATABASE_URL_API", &*url), ("HEADPOND_BUDGET", budget)];
+    for (budget, most) in [("2", 2), ("off", 3)] {
+        let config = Sources::new(vars(budget).into_iter().collect()).load().unwrap();
+        let databases = Databases::builder(config).start().await.unwrap();
+        let kinds: Vec<_> = databases.iter().map(|(name, kind, _)| (name, kind.as_str())).collect();
+        assert_eq!(kinds, [("api", "http")]);
+        let api = databases.http("api").unwrap().clone();
+        assert_eq!(api.pool().settings().max, 3);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let api = api.clone();
+            tasks.spawn(async move { api.get("/slow/500").await.unwrap().text().await.unwrap() });
+        }
+        while let Some(text) = tasks.join_next().await {
+            assert_eq!(text.unwrap(), "slow");
+        }
+        let seen = web.seen.open_max.swap(0, SeqCst);
+        assert!(seen <= most, "{seen} connections with a budget of {budget}");
+        let json = databases.statistics_json();
+        assert!(json["pools"]["api"]["created"].as_u64() <= Some(most.into()), "{json}");
+        assert_eq!(databases.health().await.to_json()["checks"]["http"]["status"], "healthy");
+        assert!(databases.shutdown().await.is_complete());
+        api.get("/").await.unwrap_err();
+        until("nothing is open", async || web.seen.open.load(SeqCst) == 0).await;
+    }
+    let config = Sources::new(vars("off").into_iter().collect()).load().unwrap();
+    let databases = Databases::builder(config).start().await.unwrap();
+    web.leave.notify_waiters();
+    drop(web);
+    until("it is missed", async || {
+        databases.health().await.to_json()["checks"]["http"]["status"] == "unhealthy"
+    })
+    .await;
+    let wrong = databases.mysql("api").unwrap_err();
+    assert!(matches!(wrong, LookupError::Type { .. }), "{wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,10 @@
 //! Not here: the lease on the server and sending the cancel on (`worker/cancel.rs`).
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use parking_lot::Mutex;
+use zeroize::Zeroize;
 
 use headpond_core::Lane;
 
@@ -47,7 +49,65 @@ struct Entry {
 /// All keys handed out by this process.
 #[derive(Default)]
 pub struct Registry {
-    keys: Mutex<HashMap<i32, Entry>>,
+    issued: Mutex<Issued>,
+}
+
+#[derive(Default)]
+struct Issued {
+    keys: HashMap<i32, Entry, BuildHasherDefault<Spread>>,
+    random: Random,
+}
+
+/// Hashes process ids, which are random and ours: nobody outside can make two of them meet.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(*byte);
+        }
+    }
+
+    fn write_i32(&mut self, pid: i32) {
+        // The odd number nearest to 2^64 divided by the golden ratio: the table looks at the
+        // highest bits as well as at the lowest.
+        self.0 = u64::from(pid.cast_unsigned()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+/// Random bytes of the operating system, fetched many at a time: once for dozens of logins.
+struct Random {
+    bytes: Box<[u8; Self::AT_A_TIME]>,
+    used: usize,
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self { bytes: Box::new([0; Self::AT_A_TIME]), used: Self::AT_A_TIME }
+    }
+}
+
+impl Random {
+    /// Linux gives up to 256 bytes in one piece, whatever signals come meanwhile.
+    const AT_A_TIME: usize = 256;
+
+    /// Fills `wanted`, at most 256 bytes, with bytes that nobody else gets or will find here.
+    fn fill(&mut self, wanted: &mut [u8]) -> Result<(), getrandom::Error> {
+        if Self::AT_A_TIME - self.used < wanted.len() {
+            getrandom::fill(&mut self.bytes[..])?;
+            self.used = 0;
+        }
+        let taken = &mut self.bytes[self.used..self.used + wanted.len()];
+        wanted.copy_from_slice(taken);
+        taken.zeroize();
+        self.used += wanted.len();
+        Ok(())
+    }
 }
 
 impl Registry {
@@ -56,11 +116,12 @@ impl Registry {
     /// # Errors
     /// The operating system has no random bytes.
     pub fn issue(&self, target: Target, long: bool) -> Result<(i32, Secret), getrandom::Error> {
-        let mut keys = self.keys.lock();
+        let mut issued = self.issued.lock();
+        let Issued { keys, random: source } = &mut *issued;
         loop {
             let mut random = [0u8; 36];
             let wanted = if long { &mut random[..] } else { &mut random[..8] };
-            getrandom::fill(wanted)?;
+            source.fill(wanted)?;
             let (pid, rest) = random.split_at(4);
             let pid = i32::from_be_bytes([pid[0] & 0x7f, pid[1], pid[2], pid[3]]);
             if pid == 0 || keys.contains_key(&pid) {
@@ -81,27 +142,27 @@ impl Registry {
     /// Finds the client of a key; `None` for an unknown or wrong one.
     #[must_use]
     pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Target> {
-        let keys = self.keys.lock();
-        let entry = keys.get(&pid)?;
+        let issued = self.issued.lock();
+        let entry = issued.keys.get(&pid)?;
         equal(entry.secret.bytes(), secret).then_some(entry.target)
     }
 
     /// The client moved to another worker.
     pub fn moved(&self, pid: i32, target: Target) {
-        if let Some(entry) = self.keys.lock().get_mut(&pid) {
+        if let Some(entry) = self.issued.lock().keys.get_mut(&pid) {
             entry.target = target;
         }
     }
 
     /// The client is gone; its key means nobody.
     pub fn revoke(&self, pid: i32) {
-        self.keys.lock().remove(&pid);
+        self.issued.lock().keys.remove(&pid);
     }
 
     /// Keys alive.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys.lock().len()
+        self.issued.lock().keys.len()
     }
 
     /// Returns true if no key is alive.
@@ -142,6 +203,18 @@ mod tests {
             assert_eq!(registry.find(pid, secret.bytes()), None);
         }
         assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn random_bytes_are_given_out_once_and_not_kept() {
+        let mut random = Random::default();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..200 {
+            let mut bytes = [0; 36];
+            random.fill(&mut bytes).expect("random bytes");
+            assert!(bytes != [0; 36] && seen.insert(bytes));
+            assert!(random.bytes[..random.used].iter().all(|byte| *byte == 0));
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub const PROTOCOL_NEWEST: (u16, u16) = (3, 2);
 /// The longest user name, as in PgBouncer.
 pub const USER_MAX: usize = 127;
 
+/// So many parameters are compared each with each; more, which nobody but a hostile client sends,
+/// go through a set.
+const FEW: usize = 16;
+
 /// Names and values of parameters, in order.
 pub type Params = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -205,18 +209,37 @@ fn cancel(body: &[u8]) -> Result<CancelRequest, ProtocolError> {
 
 fn startup(code: u32, body: &[u8]) -> Result<Startup, ProtocolError> {
     let pairs = pairs(body).map_err(|_| ProtocolError::StartupLayout)?;
-    // From the end, so that the last of repeated names is the one that stays.
-    let mut seen = BTreeSet::new();
-    let mut kept: Vec<_> = pairs.iter().rev().filter(|(name, _)| seen.insert(*name)).collect();
-    kept.reverse();
-    let is_option = |name: &[u8]| name.starts_with(b"_pq_.");
-    let (options, params): (Vec<_>, Vec<_>) =
-        kept.into_iter().partition(|(name, _)| is_option(name));
-    Ok(Startup {
+    let mut startup = Startup {
         protocol: version(code),
-        params: params.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
-        unknown_options: options.iter().map(|(name, _)| name.to_vec()).collect(),
-    })
+        params: Vec::with_capacity(pairs.len()),
+        unknown_options: Vec::new(),
+    };
+    let repeated = repeated(&pairs);
+    for (place, (name, value)) in pairs.iter().enumerate() {
+        if repeated.contains(&place) {
+            continue;
+        }
+        if name.starts_with(b"_pq_.") {
+            startup.unknown_options.push(name.to_vec());
+        } else {
+            startup.params.push((name.to_vec(), value.to_vec()));
+        }
+    }
+    Ok(startup)
+}
+
+/// The places of pairs whose name comes again later: the last of repeated names stays.
+fn repeated(pairs: &[Pair<'_>]) -> BTreeSet<usize> {
+    if pairs.len() <= FEW {
+        let comes_again = |place: usize, name: &[u8]| {
+            pairs.iter().skip(place.saturating_add(1)).any(|(later, _)| *later == name)
+        };
+        let places = pairs.iter().enumerate();
+        return places.filter(|(p, (name, _))| comes_again(*p, name)).map(|(p, _)| p).collect();
+    }
+    let mut seen = BTreeSet::new();
+    let places = pairs.iter().enumerate().rev();
+    places.filter(|(_, (name, _))| !seen.insert(*name)).map(|(place, _)| place).collect()
 }
 
 type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -224,7 +247,7 @@ type Pair<'a> = (&'a [u8], &'a [u8]);
 /// Names and values up to the empty name, which must be the last byte.
 fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, ProtocolError> {
     let mut cursor = Cursor::new(body);
-    let mut pairs = Vec::new();
+    let mut pairs = Vec::with_capacity(8);
     loop {
         let name = cursor.cstr()?;
         if name.is_empty() {

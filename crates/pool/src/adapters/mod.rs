@@ -3,8 +3,8 @@
 //! Invariant: an adapter uses nothing of the pool but what it is told as a manager.
 //! Left out: the pool itself.
 
-#[cfg(any(feature = "mysql", feature = "redis"))]
-mod keys;
+#[cfg(any(feature = "http", feature = "postgres", feature = "redis"))]
+pub(crate) mod line;
 #[cfg(any(feature = "mysql", feature = "redis"))]
 mod provider;
 

@@ -16,16 +16,16 @@ use std::io;
 use std::path::Path;
 
 use super::Note;
-use super::duration::Bare;
-use super::error::{Invalid, Problem};
+use super::error::Problem;
 use super::kind::Kind;
 use super::merge::{About, Heard, Keyed, Said, find, is_name};
-use super::nearest::nearest;
 use super::origin::{Layer, Origin};
 use super::secret::Secret;
 use super::table::GENERAL;
 use super::variables::{NAME, Part, To, VARIABLES, Variable, Whose, capital, name_in};
 use super::vars::Vars;
+use crate::options::nearest::nearest;
+use crate::options::{Bare, Invalid, flag};
 
 const PREFIX: &str = "HEADPOND_";
 const LEVEL: &str = "__";
@@ -201,7 +201,7 @@ impl Reader<'_> {
 
     fn pgbouncer(&mut self) {
         let Some((wanted, place)) = self.value("USE_PGBOUNCER") else { return };
-        let wanted = match super::table::flag(wanted.reveal()) {
+        let wanted = match flag(wanted.reveal()) {
             Ok(wanted) => wanted,
             Err(invalid) => {
                 self.heard.error(place, Problem::Value { key: "USE_PGBOUNCER", invalid }, None);
@@ -277,7 +277,7 @@ impl Reader<'_> {
         let nearest = nearest(&key, GENERAL.iter().map(|row| row.name)).map(spelt);
         let nearest = nearest.or_else(|| {
             let first = path.split(LEVEL).next()?.to_ascii_lowercase();
-            super::nearest::nearest(&first, ["databases"].into_iter())?;
+            crate::options::nearest::nearest(&first, ["databases"].into_iter())?;
             let rest = path.split_once(LEVEL)?.1;
             Some(format!("{PREFIX}DATABASES{LEVEL}{rest}"))
         });

@@ -18,10 +18,6 @@ pub enum Kind {
     Http,
 }
 
-/// The schemes, for people.
-pub(super) const SCHEMES: &str = "postgresql:, mysql:, mariadb:, redis:, rediss:, valkey:, \
-                                  sqlite:, file:, http:, https:";
-
 impl Kind {
     /// All kinds.
     pub const ALL: [Self; 5] = [Self::Postgres, Self::Mysql, Self::Redis, Self::Sqlite, Self::Http];

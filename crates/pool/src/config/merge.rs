@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use super::duration::Bare;
-use super::error::{ConfigError, ConfigErrors, Invalid, Problem};
+use super::error::{ConfigError, ConfigErrors, Problem};
 use super::kind::Kind;
 use super::options;
 use super::origin::{Layer, Origin};
 use super::profile::Profile;
 use super::secret::{Secret, Url};
-use super::table::{DATABASE, GENERAL, Key, jitter_share};
+use super::table::{DATABASE, GENERAL};
 use super::{Config, DatabaseConfig, General, Note, Sources, environment, file};
+use crate::options::{Bare, Invalid, Key, Pooled};
 use crate::settings::default_min;
 
 /// Something that was said about a key.
@@ -102,11 +102,11 @@ pub(super) fn find<T>(table: &'static [Key<T>], name: &str) -> Option<&'static K
 /// Returns the key nearest to a name; the last part alone may be what was misspelt or misplaced.
 fn nearest_in<T>(name: &str, table: &'static [Key<T>], more: &[&'static str]) -> Option<String> {
     let names = || table.iter().map(|row| row.name).chain(more.iter().copied());
-    let nearest = super::nearest::nearest(name, names());
+    let nearest = crate::options::nearest::nearest(name, names());
     nearest.map(str::to_owned).or_else(|| {
         let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
         let own = name.rsplit('.').next().unwrap_or(name);
-        let meant = super::nearest::nearest(own, names().map(last))?;
+        let meant = crate::options::nearest::nearest(own, names().map(last))?;
         names().find(|path| last(path) == meant).map(str::to_owned)
     })
 }
@@ -155,7 +155,8 @@ fn profile(sources: &Sources, heard: &mut Heard) -> Option<Profile> {
     let profile = Profile::of_name(said.text.reveal());
     if profile.is_none() {
         let names = Profile::ALL.iter().map(|profile| profile.as_str());
-        let nearest = super::nearest::nearest(said.text.reveal(), names).map(str::to_owned);
+        let nearest =
+            crate::options::nearest::nearest(said.text.reveal(), names).map(str::to_owned);
         let problem = Problem::Value { key: "profile", invalid: Invalid::Word(Profile::WORDS) };
         heard.error(said.place, problem, nearest);
     }
@@ -257,7 +258,7 @@ fn database(
         heard.error(url.place.clone(), problem, nearest);
     }
     let option = |name| Origin::UrlOption { name, of: Box::new(url.place.clone()) };
-    let why = "deadlines are kept exactly, without a round at intervals";
+    let why = "accepted for those who switch: the pool needs no telling";
     heard.notes.extend(split.idle.iter().map(|name| Note { place: option(name), why }));
 
     let mut layers = Layers::default();
@@ -354,9 +355,6 @@ impl Layers {
             // Whoever lowered the maximum knew less of the minimum than of what is possible.
             config.pool.min = config.pool.min.min(config.pool.max);
         }
-        config.pool.breaker = config.breaks.then_some(config.breaker);
-        if let Some(jitter) = config.jitter.take() {
-            config.pool.lifetime_jitter = jitter_share(jitter, config.pool.lifetime);
-        }
+        config.parts_mut().settle();
     }
 }

@@ -28,13 +28,11 @@
 //! Invariant: an unknown name is an error with the nearest valid one; passwords are never shown.
 //! Left out: connecting (`registry`) and what a driver makes of its URL.
 
-mod duration;
 mod environment;
 mod error;
 mod file;
 mod kind;
 mod merge;
-mod nearest;
 mod options;
 mod origin;
 mod profile;
@@ -50,20 +48,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use duration::Bare;
-pub use error::{ConfigError, ConfigErrors, Invalid, Problem};
+pub use error::{ConfigError, ConfigErrors, Problem};
 pub use kind::Kind;
-pub use options::{OPTIONS, UrlOption};
 pub use origin::Origin;
 pub use profile::{Profile, VARIABLES as PROFILE_VARIABLES, kind_defaults};
 pub use reference::reference;
 pub use secret::{Secret, Url};
-pub use table::{DATABASE, GENERAL, Key};
+pub use table::{DATABASE, GENERAL};
 pub use variables::{Part, To, VARIABLES, Variable, Whose};
 pub use vars::Vars;
 
 use headpond_core::breaker;
 
+pub use crate::options::{Bare, Invalid, Key, OPTIONS, UrlOption};
+use crate::options::{Parts, PartsMut, Pooled};
 use crate::settings::Settings;
 
 /// The variable that names the file.
@@ -177,6 +175,17 @@ impl Default for General {
             pgbouncer: None,
             origins: BTreeMap::new(),
         }
+    }
+}
+
+impl Pooled for DatabaseConfig {
+    fn parts(&self) -> Parts<'_> {
+        Parts { pool: &self.pool, breaker: &self.breaker, breaks: self.breaks }
+    }
+
+    fn parts_mut(&mut self) -> PartsMut<'_> {
+        let Self { pool, breaker, breaks, jitter, .. } = self;
+        PartsMut { pool, breaker, breaks, jitter }
     }
 }
 

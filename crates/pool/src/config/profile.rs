@@ -4,10 +4,11 @@
 
 use std::fmt;
 
-use super::error::{ConfigError, Invalid, Problem};
+use super::error::{ConfigError, Problem};
 use super::kind::Kind;
 use super::origin::Origin;
 use super::vars::Vars;
+use crate::options::Invalid;
 
 /// Where a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +66,11 @@ impl Profile {
             return Err(ConfigError {
                 place: Origin::variable(variable),
                 problem: Problem::Value { key: "profile", invalid: Invalid::Word(Self::WORDS) },
-                nearest: super::nearest::nearest(value, Self::ALL.iter().map(|p| p.as_str()))
-                    .map(str::to_owned),
+                nearest: crate::options::nearest::nearest(
+                    value,
+                    Self::ALL.iter().map(|p| p.as_str()),
+                )
+                .map(str::to_owned),
             });
         }
         Ok(profile)

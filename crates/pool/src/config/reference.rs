@@ -4,14 +4,13 @@
 
 use std::fmt::Write;
 
-use super::duration::Bare;
 use super::kind::Kind;
-use super::options::OPTIONS;
 use super::profile::{Profile, VARIABLES as PROFILE_VARIABLES, kind_defaults};
 use super::secret::Url;
 use super::table::{DATABASE, GENERAL};
 use super::variables::{Part, To, VARIABLES, Variable, Whose};
 use super::{DatabaseConfig, General};
+use crate::options::{Bare, OPTIONS};
 
 /// Returns the reference in Markdown: what `docs/configuration.md` contains.
 #[must_use]

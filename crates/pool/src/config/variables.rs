@@ -4,8 +4,8 @@
 //! database's name in capitals, with `_` for what is no letter and no digit.
 //! Left out: what wins over what (`origin.rs`).
 
-use super::duration::Bare;
 use super::kind::Kind;
+use crate::options::Bare;
 
 /// An environment variable.
 pub struct Variable {

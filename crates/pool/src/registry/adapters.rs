@@ -5,9 +5,11 @@
 //! Left out: databases of other crates (SQLite), whose openers are given to the builder.
 
 use super::Builder;
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
-use super::{Databases, LookupError, Opened, Plan};
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
+use super::{Databases, LookupError};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use super::{Opened, Plan};
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
 use crate::config::Kind;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::config::Origin;
@@ -16,6 +18,8 @@ use crate::pool::Pool;
 
 /// Gives a builder the openers of all adapters that there are.
 pub(super) fn with_openers(builder: Builder) -> Builder {
+    #[cfg(feature = "http")]
+    let builder = builder.opener(Kind::Http, async |plan| super::http::open(&plan));
     #[cfg(feature = "mysql")]
     let builder = builder.opener(Kind::Mysql, async |plan| mysql(&plan));
     #[cfg(feature = "postgres")]
@@ -76,8 +80,17 @@ fn count(size: u32) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
 impl Databases {
+    /// Returns an HTTP server by name.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it is something else.
+    #[cfg(feature = "http")]
+    pub fn http(&self, name: &str) -> Result<&super::Http, LookupError> {
+        self.get(name)
+    }
+
     /// Returns a pool of MySQL or MariaDB sessions by name.
     ///
     /// # Errors

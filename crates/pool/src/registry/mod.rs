@@ -37,6 +37,8 @@
 mod adapters;
 mod database;
 mod health;
+#[cfg(feature = "http")]
+mod http;
 mod monitoring;
 #[cfg(feature = "redis")]
 mod redis;
@@ -56,6 +58,8 @@ use tokio::time::{Instant, timeout_at};
 use database::Opener;
 pub use database::{DynDatabase, Opened, Plan};
 pub use health::{Health, Tested, Verdict};
+#[cfg(feature = "http")]
+pub use http::Http;
 pub use monitoring::Sample;
 #[cfg(feature = "redis")]
 pub use redis::Redis;

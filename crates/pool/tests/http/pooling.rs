@@ -17,6 +17,19 @@ async fn text(client: &Client, url: &str) -> String {
     client.get(url).await.expect(url).text().await.expect(url)
 }
 
+#[test]
+fn a_client_does_as_the_agents_do_that_it_replaces_unless_told_otherwise() {
+    let client = client();
+    let settings = client.settings();
+    assert_eq!((settings.max_per_origin, settings.max_idle, settings.redirects_max), (50, 10, 5));
+    assert_eq!(settings.idle_timeout, Duration::from_secs(60));
+    assert_eq!(settings.tcp_keep_alive, Some(Duration::from_millis(1000)));
+    assert_eq!(settings.request_timeout, Duration::from_secs(30));
+    assert_eq!(settings.body_limit, 50_000_000);
+    // And the connection used last is used first.
+    assert_eq!(headpond::Settings::default().order, headpond::IdleOrder::Lifo);
+}
+
 #[tokio::test]
 async fn one_connection_serves_requests_that_follow_one_another() {
     let server = Server::start(Speaks::Http1).await;

@@ -62,6 +62,14 @@ impl Raw {
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        Self::on(listener, script)
+    }
+
+    /// The same on a listener that there is.
+    pub fn on<F>(listener: TcpListener, script: impl Fn(u64, Peer) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().expect("it is bound");
         let heads = Arc::new(AtomicU64::new(0));
         let theirs = Arc::clone(&heads);

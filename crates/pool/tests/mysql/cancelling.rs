@@ -134,7 +134,9 @@ async fn ten_thousand_cancellations_reach_nobody_else() {
     let slicer = Slicer::start(server.port()).await;
     let url = server.url("pool_max=4&pool_min=0&ssl-mode=DISABLED");
     let url = url.replace(&format!(":{}/", server.port()), &format!(":{}/", slicer.port()));
-    let pool = Config::from_url(&url).unwrap().builder().build().unwrap();
+    let builder = Config::from_url(&url).unwrap().builder();
+    // A busy machine takes its time to kill; who is not waited for still counts there.
+    let pool = builder.close_timeout(Duration::from_secs(60)).build().unwrap();
     pool.exec_drop("CREATE TABLE t (a INT)", ()).await.unwrap();
 
     let most = Arc::new(AtomicU32::new(0));
@@ -151,10 +153,9 @@ async fn ten_thousand_cancellations_reach_nobody_else() {
     watch.abort();
     assert_eq!((found.foreign.load(Relaxed), found.dirty.load(Relaxed)), (0, 0));
     assert!(found.finished.load(Relaxed) > 100, "the storm let nothing through");
-    // Four of the pool, the side connection that kills, and one that has said goodbye: the server
-    // counts it until its thread has ended.
+    // Four of the pool, and the side connection that kills.
     eprintln!("sessions at once: {}", most.load(Relaxed));
-    assert!(most.load(Relaxed) <= 6, "{most:?}");
+    assert!(most.load(Relaxed) <= 5, "{most:?}");
 
     until("everything came back", async || pool.status().in_use == 0).await;
     let mut all = Vec::new();

@@ -5,12 +5,15 @@ mod cancelling;
 mod chance;
 mod cleaning;
 mod faults;
+mod load;
 mod mariadb;
 #[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
 #[path = "../../../pooler/tests/support/process.rs"]
 mod process;
 #[path = "../support/slicer.rs"]
 mod slicer;
+#[path = "../support/load.rs"]
+mod steady;
 mod transactions;
 mod using;
 

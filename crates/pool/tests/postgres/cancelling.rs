@@ -12,6 +12,7 @@ use headpond::postgres::{Config, Connection, Error, Postgres};
 use headpond::transaction;
 use headpond::{ConnectFailure, Fate, Manager, Pool};
 
+use super::chance::{Random, seed};
 use super::support::server::Options;
 use super::support::{Server, run, run_for, url};
 
@@ -24,18 +25,6 @@ struct Findings {
     foreign: AtomicU64,
     dirty: AtomicU64,
     broken: AtomicU64,
-}
-
-/// Numbers that look random, the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 /// Gives a future up after so many polls.
@@ -132,6 +121,7 @@ async fn storm<M>(pool: Pool<M>, cancels: u64, seed: u64) -> Arc<Findings>
 where
     M: Manager<Connection = Connection, Error = Error>,
 {
+    println!("SEED={seed}");
     let began = std::time::Instant::now();
     let findings = Arc::new(Findings::default());
     let mut tasks = tokio::task::JoinSet::new();
@@ -165,14 +155,6 @@ where
     }
     pool.check_invariants();
     findings
-}
-
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0_u8));
-    println!("SEED={seed}");
-    seed
 }
 
 /// Returns how many sessions of `app` the server had at once at most, by its own log.

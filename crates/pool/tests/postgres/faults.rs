@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use headpond::{Error, Pool, postgres};
 
-use super::support::{Server, backend, builder, builder_at, pool, run, text, until, url};
+use super::slicer::Slicer;
+use super::support::{
+    Server, backend, builder, builder_at, pool, run, run_on_one_thread, text, until, url,
+};
 
 async fn works(pool: &Pool<postgres::Postgres>) -> bool {
     match pool.get_timeout(Duration::from_secs(5)).await {
@@ -27,6 +30,77 @@ fn after_a_restart_of_the_server_the_pool_works_again() {
         for _ in 0..20 {
             assert!(works(&pool).await);
         }
+    });
+}
+
+#[test]
+fn after_a_crash_of_the_server_the_pool_works_again() {
+    let server = Server::start();
+    run(async {
+        let pool = pool(&server, 4);
+        let (held, idle) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+        let process = backend(&idle).await;
+        drop(idle);
+        // One session that dies by force takes all others with it, and the server starts anew.
+        let kill = std::process::Command::new("kill").args(["-KILL", process.as_str()]).status();
+        assert!(kill.unwrap().success());
+        assert!(held.batch("SELECT pg_sleep(60)").await.is_err(), "its session died");
+        drop(held);
+        until("the pool works", async || works(&pool).await).await;
+        for _ in 0..20 {
+            assert!(works(&pool).await);
+        }
+        assert!(pool.status().size <= 4, "{:?}", pool.status());
+    });
+}
+
+#[test]
+fn of_sessions_that_were_all_terminated_at_once_none_is_lent() {
+    const SESSIONS: u32 = 20;
+    let server = Server::start();
+    // On one thread no driver has run when the first caller asks: the socket alone can tell.
+    run_on_one_thread(async {
+        let pool = builder(&server, SESSIONS).check_after(None).build().unwrap();
+        for _ in 0..2 {
+            let mut all = Vec::new();
+            for _ in 0..SESSIONS {
+                all.push(pool.get().await.unwrap());
+            }
+            drop(all);
+            assert_eq!(pool.status().idle, SESSIONS);
+            let every = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+                         WHERE usename = 'app'";
+            server.psql("postgres", every);
+            for number in 0..500_i64 {
+                let connection = pool.get().await.unwrap();
+                let rows = connection.query("SELECT $1::int8", &[&number]).await.unwrap();
+                assert_eq!(rows[0].get::<_, i64>(0), number);
+            }
+        }
+        assert!(pool.status().totals.opened >= u64::from(SESSIONS) * 2);
+    });
+}
+
+#[test]
+fn a_network_that_swallows_everything_is_survived() {
+    let server = Server::start();
+    run(async {
+        let slicer = Slicer::start(server.port()).await;
+        let (at, through) = (format!(":{}/", server.port()), format!(":{}/", slicer.port()));
+        let pool = builder_at(&url(&server).replace(&at, &through), 2)
+            .check_after(Some(Duration::ZERO))
+            .check_timeout(Duration::from_millis(200))
+            .connect_timeout(Duration::from_millis(500))
+            .build()
+            .unwrap();
+        assert!(works(&pool).await);
+        slicer.silence(true);
+        let began = Instant::now();
+        pool.get_timeout(Duration::from_secs(1)).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        slicer.silence(false);
+        until("the pool works", async || works(&pool).await).await;
+        assert!(pool.status().size <= 2, "{:?}", pool.status());
     });
 }
 

@@ -86,6 +86,50 @@ async fn a_server_that_hangs_costs_a_check_and_not_the_pool() {
     assert!(pool.status().size <= 2);
 }
 
+/// On one thread no driver has run when the first caller asks: the socket alone can tell.
+#[tokio::test]
+async fn of_connections_that_were_all_killed_at_once_none_is_lent() {
+    use std::io::{BufRead, BufReader, Write};
+    let server = Server::start();
+    let config = Config::from_url(&server.url("?pool_max=20&pool_min=0")).unwrap();
+    let pool = config.builder().unwrap().check_after(None).build().unwrap();
+    let mut beside = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let mut replies = BufReader::new(beside.try_clone().unwrap()).lines();
+    for _ in 0..5 {
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            all.push(pool.get().await.unwrap());
+        }
+        drop(all);
+        assert_eq!(pool.status().idle, 20);
+        // Not asynchronously, or the drivers would run meanwhile.
+        beside.write_all(b"CLIENT KILL TYPE normal SKIPME yes\r\n").unwrap();
+        assert_eq!(replies.next().unwrap().unwrap(), ":20");
+        for number in 0..200 {
+            let mut connection = pool.get().await.unwrap();
+            let echo: u32 = connection.query(redis::cmd("ECHO").arg(number)).await.unwrap();
+            assert_eq!(echo, number);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_is_survived() {
+    let server = Server::start();
+    let slicer = Slicer::start(server.port()).await;
+    let more = "?pool_max=2&pool_min=0&pool_ping_timeout=200ms&pool_connect_timeout=500ms";
+    let url = format!("redis://127.0.0.1:{}{more}", slicer.port());
+    let config = Config::from_url(&url).unwrap();
+    let pool = config.builder().unwrap().check_after(Some(Duration::ZERO)).build().unwrap();
+    let echo = async || pool.query::<String>(redis::cmd("ECHO").arg("x")).await;
+    assert_eq!(echo().await.unwrap(), "x");
+    slicer.silence(true);
+    assert!(pool.get_timeout(Duration::from_secs(1)).await.is_err());
+    slicer.silence(false);
+    until("it answers", async || echo().await.is_ok()).await;
+    assert!(pool.status().size <= 2);
+}
+
 #[tokio::test]
 async fn nobody_listening_is_said_with_its_cause_after_three_more_tries() {
     let url = format!("redis://127.0.0.1:{}", super::process::free_port());

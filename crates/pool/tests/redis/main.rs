@@ -6,12 +6,15 @@ mod chance;
 mod cleaning;
 mod faults;
 mod groups;
+mod load;
 #[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
 #[path = "../../../pooler/tests/support/process.rs"]
 mod process;
 mod server;
 #[path = "../support/slicer.rs"]
 mod slicer;
+#[path = "../support/load.rs"]
+mod steady;
 mod using;
 
 use std::time::Duration;

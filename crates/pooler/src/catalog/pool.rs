@@ -15,7 +15,7 @@ use headpond_wire::auth::scram;
 use headpond_wire::backend;
 use headpond_wire::login::connect::Welcome;
 use headpond_wire::session;
-use headpond_wire::startup::Replication;
+use headpond_wire::startup::{Params, Replication, options as options_of};
 use parking_lot::Mutex;
 
 use super::database::{Database, User};
@@ -217,7 +217,25 @@ pub struct Greeting {
     fixed: Vec<u8>,
     /// Which of the parameters in `welcome` each client has values of its own for.
     followed: Vec<usize>,
+    /// What clients were told that wished for something; the clients of one program all wish for
+    /// the same.
+    told: ArcSwap<Vec<Arc<Told>>>,
 }
+
+/// What clients with the same wishes are told.
+struct Told {
+    /// What they wished for: the parameters of their startup packet, and whether what stands in
+    /// `options` counted.
+    wishes: Params,
+    with_options: bool,
+    parameters: session::Parameters,
+    bytes: Vec<u8>,
+}
+
+/// How many different wishes a pool remembers the answer to.
+const TOLD_MAX: usize = 8;
+/// The longest wishes, in bytes, whose answer is remembered.
+const WISHES_MAX: usize = 512;
 
 impl Greeting {
     /// Prepares what the clients of a pool are told.
@@ -231,11 +249,63 @@ impl Greeting {
                 backend::parameter_status(&mut fixed, name, value);
             }
         }
-        Self { welcome, parameters, fixed, followed }
+        Self { welcome, parameters, fixed, followed, told: ArcSwap::default() }
     }
 
-    /// Tells a client all parameters, those that follow it with its own values.
-    pub fn write(&self, out: &mut Vec<u8>, own: &session::Parameters) {
+    /// Tells a client all parameters, and returns those that follow it: with the values of its
+    /// startup packet where it names them there.
+    ///
+    /// `extra` gives what is wished for beyond `wishes` and the settings in their `options`, which
+    /// count `with_options`; whoever has such wishes has an answer of its own.
+    pub fn tell(
+        &self,
+        out: &mut Vec<u8>,
+        wishes: &Params,
+        with_options: bool,
+        extra: Option<impl FnOnce(&mut Params)>,
+    ) -> session::Parameters {
+        let told = self.told.load();
+        let is_same = |t: &&Arc<Told>| t.with_options == with_options && t.wishes == *wishes;
+        if extra.is_none()
+            && let Some(told) = told.iter().find(is_same)
+        {
+            out.extend_from_slice(&told.bytes);
+            return told.parameters.clone();
+        }
+        let mut wanted = wishes.clone();
+        if with_options {
+            let options = wishes.iter().find(|(name, _)| name == b"options");
+            // They were checked at startup.
+            let settings = options.and_then(|(_, text)| options_of(text).ok());
+            wanted.extend(settings.unwrap_or_default());
+        }
+        let remember = extra.is_none()
+            && told.len() < TOLD_MAX
+            && wishes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+                <= WISHES_MAX;
+        if let Some(extra) = extra {
+            extra(&mut wanted);
+        }
+        let pairs = wanted.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let parameters = self.parameters.with_all(pairs);
+        let start = out.len();
+        self.write(out, &parameters);
+        if remember {
+            let mut more = Vec::clone(&told);
+            more.push(Arc::new(Told {
+                wishes: wishes.clone(),
+                with_options,
+                parameters: parameters.clone(),
+                bytes: out[start..].to_vec(),
+            }));
+            // Of two at the same time one is forgotten, and comes again.
+            self.told.store(Arc::new(more));
+        }
+        parameters
+    }
+
+    /// Writes all parameters, those that follow a client with its own values.
+    fn write(&self, out: &mut Vec<u8>, own: &session::Parameters) {
         out.extend_from_slice(&self.fixed);
         for (name, value) in
             self.followed.iter().filter_map(|place| self.welcome.params.get(*place))
@@ -284,5 +354,83 @@ impl Pool {
     #[must_use]
     pub fn total(&self, counter: impl Fn(&PoolStats) -> &Counter) -> u64 {
         self.stats.iter().map(|lane| counter(lane).get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Extra = fn(&mut Params);
+    const NOTHING: Option<Extra> = None;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Params {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()))
+            .collect()
+    }
+
+    fn greeting() -> Greeting {
+        let reported =
+            pairs(&[("server_version", "16"), ("TimeZone", "UTC"), ("application_name", "")]);
+        let tracked = session::Tracked::standard();
+        let values = reported.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let parameters = session::Parameters::new(&tracked, values);
+        let status = headpond_wire::Status::Idle;
+        let welcome = Welcome { params: reported, pid: 0, key: Vec::new(), status };
+        Greeting::new(welcome, parameters)
+    }
+
+    fn told(greeting: &Greeting, wishes: &Params, with_options: bool) -> (Vec<u8>, Vec<String>) {
+        let mut out = b"before".to_vec();
+        let parameters = greeting.tell(&mut out, wishes, with_options, NOTHING);
+        let values = parameters
+            .iter()
+            .map(|(n, v)| format!("{}={}", String::from_utf8_lossy(n), String::from_utf8_lossy(v)));
+        (out, values.collect())
+    }
+
+    #[test]
+    fn a_client_is_told_the_same_whether_or_not_somebody_wished_for_it_before() {
+        let wishes = [
+            pairs(&[("user", "a")]),
+            pairs(&[("user", "a"), ("TimeZone", "GMT")]),
+            pairs(&[("user", "a"), ("application_name", "x"), ("options", "-c timezone=CET")]),
+            pairs(&[("user", "a"), ("application_name", "y"), ("options", "-c timezone=CET")]),
+        ];
+        let used = greeting();
+        for _ in 0..3 {
+            for wishes in &wishes {
+                for with_options in [false, true] {
+                    let fresh = told(&greeting(), wishes, with_options);
+                    assert_eq!(told(&used, wishes, with_options), fresh);
+                }
+            }
+        }
+        assert_eq!(used.told.load().len(), TOLD_MAX);
+    }
+
+    #[test]
+    fn only_a_few_short_wishes_are_remembered() {
+        let used = greeting();
+        for n in 0..100 {
+            let name = format!("client {n}");
+            told(&used, &pairs(&[("application_name", &name)]), true);
+        }
+        assert_eq!(used.told.load().len(), TOLD_MAX);
+        let used = greeting();
+        told(&used, &pairs(&[("application_name", &"x".repeat(WISHES_MAX))]), true);
+        assert!(used.told.load().is_empty());
+    }
+
+    #[test]
+    fn a_wish_of_ones_own_is_not_remembered_for_others() {
+        let used = greeting();
+        let wishes = pairs(&[("application_name", "x")]);
+        let extra = |wanted: &mut Params| wanted.extend(pairs(&[("application_name", "x - host")]));
+        let parameters = used.tell(&mut Vec::new(), &wishes, true, Some(extra));
+        assert_eq!(parameters.get(b"application_name"), Some(&b"x - host"[..]));
+        assert_eq!(told(&used, &wishes, true), told(&greeting(), &wishes, true));
     }
 }

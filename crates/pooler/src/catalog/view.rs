@@ -20,6 +20,9 @@ use crate::tls::{self, Ciphers, ServerConfig, TlsFiles};
 /// Parameters of the startup packet itself.
 const STARTUP: [&str; 5] = ["user", "database", "replication", "options", "extra_float_digits"];
 
+/// What the names of protocol options start with.
+const PROTOCOL_OPTION: &[u8] = b"_pq_.";
+
 /// One version of the configuration.
 pub struct View {
     /// The settings.
@@ -144,11 +147,11 @@ impl View {
     /// Returns true if this startup parameter may come.
     #[must_use]
     pub fn accepts_startup_param(&self, name: &str) -> bool {
-        let lower = name.to_ascii_lowercase();
         let ignored = &self.config.global.ignore_startup_parameters;
-        STARTUP.contains(&lower.as_str())
+        let head = name.as_bytes().get(..PROTOCOL_OPTION.len());
+        STARTUP.iter().any(|known| known.eq_ignore_ascii_case(name))
             || self.tracked.contains(name.as_bytes())
-            || lower.starts_with("_pq_.")
+            || head.is_some_and(|head| head.eq_ignore_ascii_case(PROTOCOL_OPTION))
             || ignored.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 

@@ -11,7 +11,7 @@ use headpond_wire::auth::scram;
 use headpond_wire::backend;
 use headpond_wire::login::accept::{Accept, Ask as Heard, Challenge, TlsOffer};
 use headpond_wire::session::{ClientState, Finished, Parameters};
-use headpond_wire::startup::{Replication, Startup, options as options_of};
+use headpond_wire::startup::{Params, Replication, Startup, options as options_of};
 use zeroize::Zeroizing;
 
 use super::Worker;
@@ -565,9 +565,8 @@ impl<E: Engine> Worker<E> {
             .map_err(|_| Fault::Configuration("no random bytes"))?;
         self.clients[index].key_pid = pid;
         let settings = pool.settings.load();
-        let parameters = self.first_parameters(index, &greeting);
         let mut out = std::mem::take(&mut self.login(index).unsent);
-        greeting.write(&mut out, &parameters);
+        let parameters = self.tell(index, &greeting, &mut out);
         backend::backend_key_data(&mut out, pid, key.bytes());
         let notice = &self.view.config.global.login_notify_message;
         if !notice.is_empty() {
@@ -584,23 +583,17 @@ impl<E: Engine> Worker<E> {
         Ok(true)
     }
 
-    /// The values that this client is to have: the server's, its entry's, its own.
-    fn first_parameters(&mut self, index: usize, greeting: &Greeting) -> Parameters {
-        let peer = self.clients[index].peer;
+    /// Tells a client the values that it is to have: the server's, its entry's, its own.
+    fn tell(&mut self, index: usize, greeting: &Greeting, out: &mut Vec<u8>) -> Parameters {
         let view = Arc::clone(&self.view);
-        let login = self.login(index);
-        let startup = login.startup.as_ref().expect("set by on_startup");
-        let mut wanted = startup.params.clone();
-        let options = startup.get(b"options").unwrap_or_default();
-        // They were checked at startup; what is ignored there is ignored here.
-        if !view.ignores_options() {
-            wanted.extend(options_of(options).unwrap_or_default());
-        }
-        if view.config.global.application_name_add_host {
-            catalog::add_host(&mut wanted, &peer.to_string());
-        }
-        let pairs = wanted.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        greeting.parameters.with_all(pairs)
+        let peer = self.clients[index].peer;
+        let startup = self.login(index).startup.as_ref().expect("set by on_startup");
+        let add_host = view.config.global.application_name_add_host;
+        let extra = add_host.then_some(|wanted: &mut Params| {
+            catalog::add_host(wanted, &peer.to_string());
+        });
+        // What is ignored at startup is ignored here.
+        greeting.tell(out, &startup.params, !view.ignores_options(), extra)
     }
 
     /// Runs auth_query for a login over the pool of auth_user.

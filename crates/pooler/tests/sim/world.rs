@@ -412,6 +412,7 @@ impl World {
             Ask::Admin { .. } | Ask::AdminCancel { .. } | Ask::AdminLeft { .. } => {
                 panic!("nobody talks to the console here")
             }
+            Ask::Act { .. } => panic!("nobody asks for anything over HTTP here"),
         };
         self.later(after, Timer::Answer(answer));
     }

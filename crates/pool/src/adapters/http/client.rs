@@ -18,6 +18,8 @@ use super::builder::Builder;
 use super::directory::Directory;
 use super::error::{AddressError, Error};
 use super::exchange::Exchange;
+#[cfg(feature = "config")]
+use super::manager::Dialer;
 use super::origin::Origin;
 use super::redirect::Trail;
 use super::response::{Limits, Response, Streaming};
@@ -136,6 +138,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Makes the pool of an origin before anybody asks, in another shape than the settings', and
+    /// never forgets it.
+    #[cfg(feature = "config")]
+    pub(crate) fn pin(
+        &self,
+        origin: &Origin,
+        shape: impl FnOnce(crate::Builder<Dialer>) -> crate::Builder<Dialer>,
+    ) -> Result<crate::Pool<Dialer>, Error> {
+        self.shared.directory.pin(origin, shape)
     }
 
     /// Returns every origin in numbers.

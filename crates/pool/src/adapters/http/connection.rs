@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::body::Outgoing;
 use super::status::Open;
+use crate::adapters::line::{Line, Unread};
 
 /// A connection to an origin, as the pool's hooks see it.
 pub struct Connection {
@@ -26,8 +27,16 @@ pub struct Connection {
 }
 
 enum Protocol {
-    Http1 { sender: http1::SendRequest<Outgoing>, heard: Arc<AtomicU64>, driver: Driver },
-    Http2 { sender: http2::SendRequest<Outgoing>, shared: Arc<Http2> },
+    Http1 {
+        sender: http1::SendRequest<Outgoing>,
+        heard: Arc<AtomicU64>,
+        driver: Driver,
+        line: Line,
+    },
+    Http2 {
+        sender: http2::SendRequest<Outgoing>,
+        shared: Arc<Http2>,
+    },
 }
 
 /// A connection of HTTP/2, which requests share. It closes with the last of them.
@@ -80,12 +89,12 @@ impl Http2 {
 pub(crate) type Unsent = TrySendError<Request<Outgoing>>;
 
 impl Connection {
-    pub(crate) const fn http1(
+    pub(crate) fn http1(
         sender: http1::SendRequest<Outgoing>,
-        heard: Arc<AtomicU64>,
+        (heard, line): (Arc<AtomicU64>, Line),
         driver: Driver,
     ) -> Self {
-        let protocol = Protocol::Http1 { sender, heard, driver };
+        let protocol = Protocol::Http1 { sender, heard, driver, line };
         Self { protocol, uses: 0, clean: true }
     }
 
@@ -121,6 +130,21 @@ impl Connection {
         match &self.protocol {
             Protocol::Http1 { sender, .. } => sender.is_ready(),
             Protocol::Http2 { shared, .. } => !shared.is_closed(),
+        }
+    }
+
+    /// Returns whether the server closed it or spoke out of turn, even if the driver has not run
+    /// since.
+    pub(crate) fn is_dead(&self) -> bool {
+        match &self.protocol {
+            // Before its first response a server may have something to say about TLS.
+            Protocol::Http1 { line, .. } => match line.unread_lately() {
+                Unread::Nothing => false,
+                Unread::From(_) => self.is_used(),
+                Unread::End => true,
+            },
+            // Others are using it: the driver runs.
+            Protocol::Http2 { shared, .. } => shared.is_closed(),
         }
     }
 

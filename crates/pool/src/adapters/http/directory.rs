@@ -16,6 +16,7 @@ use super::origin::Origin;
 use super::settings::Settings;
 use super::status::{Counts, OriginStatus, Wanted};
 use super::tls::Tls;
+use crate::builder::Builder;
 use crate::pool::Pool;
 
 pub(crate) struct Directory {
@@ -37,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) pool: Pool<Dialer>,
     pub(crate) counts: Arc<Counts>,
     touched: Instant,
+    /// It stays, whoever uses it.
+    pinned: bool,
 }
 
 impl Directory {
@@ -60,21 +63,38 @@ impl Directory {
         if known.origins.len() >= self.settings.origins_max {
             known.make_room(self.settings.origins_max)?;
         }
-        let place = self.found(origin, now)?;
+        let place = self.found(origin, now, |builder| builder)?;
         let wanted = Wanted::new(&place.counts);
         known.origins.insert(origin.clone(), place.clone());
         Ok((place, wanted))
     }
 
-    fn found(&self, origin: &Origin, now: Instant) -> Result<Place, Error> {
+    /// Makes the pool of an origin in a shape of its own, and never forgets it.
+    #[cfg(feature = "config")]
+    pub(crate) fn pin(
+        &self,
+        origin: &Origin,
+        shape: impl FnOnce(Builder<Dialer>) -> Builder<Dialer>,
+    ) -> Result<Pool<Dialer>, Error> {
+        let mut place = self.found(origin, Instant::now(), shape)?;
+        place.pinned = true;
+        let pool = place.pool.clone();
+        self.known.lock().origins.insert(origin.clone(), place);
+        Ok(pool)
+    }
+
+    fn found(
+        &self,
+        origin: &Origin,
+        now: Instant,
+        shape: impl FnOnce(Builder<Dialer>) -> Builder<Dialer>,
+    ) -> Result<Place, Error> {
         let (settings, tls) = (Arc::clone(&self.settings), Arc::clone(&self.tls));
         let counts = Arc::new(Counts::default());
         let dialer = Dialer::new(origin.clone(), settings, tls, Arc::clone(&counts));
-        let pool = Pool::builder(dialer)
-            .name(origin.to_string())
-            .settings(self.settings.pool())
-            .build()?;
-        Ok(Place { origin: origin.clone(), pool, counts, touched: now })
+        let builder = Pool::builder(dialer).name(origin.to_string()).settings(self.settings.pool());
+        let pool = shape(builder).build()?;
+        Ok(Place { origin: origin.clone(), pool, counts, touched: now, pinned: false })
     }
 
     pub(crate) fn statuses(&self) -> Vec<OriginStatus> {
@@ -96,14 +116,14 @@ impl Known {
         self.swept = now;
         self.origins.retain(|_, place| {
             let recent = now.duration_since(place.touched) < settings.idle_timeout;
-            recent || place.is_wanted() || place.pool.status().size > 0
+            recent || place.pinned || place.is_wanted() || place.pool.status().size > 0
         });
     }
 
     /// Forgets the origin to which no request has gone for the longest time, and closes what is
     /// open there.
     fn make_room(&mut self, max: usize) -> Result<(), Error> {
-        let unwanted = self.origins.values().filter(|place| !place.is_wanted());
+        let unwanted = self.origins.values().filter(|place| !place.pinned && !place.is_wanted());
         let oldest = unwanted.min_by_key(|place| place.touched).map(|place| place.origin.clone());
         let oldest = oldest.ok_or(Error::TooManyOrigins { max })?;
         self.origins.remove(&oldest);

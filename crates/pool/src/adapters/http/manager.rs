@@ -59,10 +59,10 @@ impl Dialer {
     }
 
     async fn begin_http1(&self, (socket, open): (Socket, Open)) -> Result<Connection, DialError> {
-        let heard = socket.heard();
+        let seen = (socket.heard(), socket.line().map_err(DialError::Connect)?);
         let handshake = http1::handshake(TokioIo::new(socket)).await;
         let (sender, connection) = handshake.map_err(DialError::Http)?;
-        Ok(Connection::http1(sender, heard, Driver::start(connection, open)))
+        Ok(Connection::http1(sender, seen, Driver::start(connection, open)))
     }
 
     async fn begin_http2(&self, (socket, open): (Socket, Open)) -> Result<Arc<Http2>, DialError> {
@@ -138,7 +138,7 @@ impl Manager for Dialer {
     }
 
     fn is_usable(&self, connection: &mut Connection) -> bool {
-        connection.is_ready()
+        connection.is_ready() && !connection.is_dead()
     }
 
     async fn close(&self, connection: Connection) {

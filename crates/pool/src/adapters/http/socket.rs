@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use super::error::DialError;
 use super::origin::{Origin, Scheme};
 use super::tls::{Tls, server_name};
+use crate::adapters::line::Line;
 
 /// A connection to a server, before HTTP.
 pub(crate) struct Socket {
@@ -60,6 +61,14 @@ impl Socket {
         match &self.stream {
             Stream::Plain(_) => false,
             Stream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    /// Returns a second handle of the socket.
+    pub(crate) fn line(&self) -> io::Result<Line> {
+        match &self.stream {
+            Stream::Plain(tcp) => Line::of(tcp),
+            Stream::Tls(tls) => Line::of(tls.get_ref().0),
         }
     }
 

@@ -4,8 +4,8 @@
 //! password.
 //! Left out: retries (`transaction.rs`).
 
-use crate::adapters::keys::KeyError;
 use crate::manager::ConnectFailure;
+use crate::options::KeyError;
 use crate::settings::SettingsError;
 
 /// Why something did not work with a server.

@@ -1,44 +1,41 @@
 //! Ending the work that a server does for nobody.
 //!
 //! A server does not notice that a client went away until it writes to it. So the session is killed
-//! on a side connection, one for the whole pool, which lives as long as there is something to kill.
+//! on a side connection, one for the whole pool, which stays for a moment after the last kill: a
+//! server counts a session that said goodbye until its thread has ended, and with a new side
+//! connection for each kill there would be two at times.
 //!
 //! Invariant: only a session of the same server is killed; numbers of sessions are never given
-//! twice, so a kill that comes late hits nobody.
+//! twice, so a kill that comes late hits nobody. There is one side connection at most.
 //! Left out: when (`manager.rs`).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::error::Error;
 
 /// How long until a killed session is asked for again.
 const GLANCE: Duration = Duration::from_millis(2);
+/// How long the side connection stays after the last kill: many times what a goodbye takes.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Kills sessions.
 #[derive(Default)]
 pub(super) struct Killer {
-    side: Mutex<Option<Side>>,
-    /// How many kills are wanted.
-    wanted: AtomicUsize,
+    side: Arc<Place>,
 }
+
+type Place = Mutex<Option<Side>>;
 
 struct Side {
     conn: Conn,
     server: String,
-}
-
-/// Counts a kill as wanted until it is over or given up.
-struct Wanted<'killer>(&'killer AtomicUsize);
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    used: Instant,
 }
 
 impl Killer {
@@ -49,31 +46,47 @@ impl Killer {
         id: u32,
         server: &str,
     ) -> Result<(), Error> {
-        self.wanted.fetch_add(1, Ordering::Relaxed);
-        let wanted = Wanted(&self.wanted);
         let mut place = self.side.lock().await;
         // Taken out while it is in use: whoever is dropped half way leaves nothing behind.
-        let mut side = match place.take() {
-            Some(side) => side,
+        let (mut side, new) = match place.take() {
+            Some(side) => (side, false),
             None => {
                 let mut conn = connect.await?;
                 let server = identity(&mut conn).await?;
-                Side { conn, server }
+                (Side { conn, server, used: Instant::now() }, true)
             }
         };
         // Behind a balancer the side connection may be with another server.
-        let ended = if side.server == server { end(&mut side.conn, id).await } else { Ok(()) };
-        drop(wanted);
-        if ended.is_ok() && self.wanted.load(Ordering::Relaxed) > 0 {
-            *place = Some(side);
-            return Ok(());
+        if side.server == server {
+            end(&mut side.conn, id).await?;
         }
-        if ended.is_ok() {
-            // Before the place is given up, or the next would come while this one leaves.
-            side.conn.disconnect().await?;
-        }
+        side.used = Instant::now();
+        *place = Some(side);
         drop(place);
-        ended
+        if new {
+            tokio::spawn(linger(Arc::downgrade(&self.side)));
+        }
+        Ok(())
+    }
+}
+
+/// Closes the side connection when it has not been used for a while.
+async fn linger(place: Weak<Place>) {
+    let mut until = Instant::now() + LINGER;
+    loop {
+        tokio::time::sleep_until(until).await;
+        // A pool that is gone has taken its side connection with it.
+        let Some(place) = place.upgrade() else { return };
+        // Held until it is closed, so that no other is opened meanwhile.
+        let mut place = place.lock().await;
+        let Some(side) = place.take() else { return };
+        until = side.used + LINGER;
+        if until <= Instant::now() {
+            // It is gone either way.
+            let _ = side.conn.disconnect().await;
+            return;
+        }
+        *place = Some(side);
     }
 }
 

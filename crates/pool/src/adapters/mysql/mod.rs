@@ -37,8 +37,8 @@ pub use self::error::{Error, UrlError};
 pub use self::manager::Manager;
 pub use self::transaction::Transaction;
 pub use self::url::SslMode;
-use crate::adapters::keys::PoolKeys;
 use crate::builder::Builder;
+use crate::options::PoolOptions;
 use crate::pool::Pool;
 /// The driver, in the version that this crate uses: rows, values, parameters and conversions.
 pub use mysql_async as driver;
@@ -62,7 +62,7 @@ pub enum Cleaning {
 pub struct Config {
     opts: OptsBuilder,
     tls: url::Tls,
-    keys: PoolKeys,
+    keys: PoolOptions,
     cleaning: Cleaning,
     kill: bool,
     limits: limits::Limits,
@@ -89,7 +89,7 @@ impl Config {
     #[must_use]
     pub fn from_driver(opts: Opts) -> Self {
         let opts = OptsBuilder::from_opts(opts);
-        let (tls, keys) = (url::Tls::default(), PoolKeys::default());
+        let (tls, keys) = (url::Tls::default(), PoolOptions::default());
         let (cleaning, limits) = (Cleaning::default(), limits::Limits::default());
         Self { opts, tls, keys, cleaning, kill: true, limits }
     }
@@ -113,7 +113,8 @@ impl Config {
 
     /// Sets whether a session that was abandoned in the middle of a statement is killed, on one
     /// side connection for the whole pool. Default: on, because a server works on for a client
-    /// that is gone. While it kills, the server sees one connection more than the pool's maximum.
+    /// that is gone. While it kills, and for a second after, the server sees one connection more
+    /// than the pool's maximum.
     #[must_use]
     pub const fn kill(mut self, kill: bool) -> Self {
         self.kill = kill;
@@ -154,7 +155,7 @@ impl Config {
 
     /// Begins a pool with what the URL said about it.
     pub fn builder(&self) -> Builder<Manager> {
-        self.keys.apply(Pool::builder(Manager::new(self)))
+        Pool::builder(Manager::new(self)).said(&self.keys)
     }
 
     /// Returns the mode that was asked for; none if the driver's own keys say how to encrypt.

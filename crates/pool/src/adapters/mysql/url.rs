@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 
 use super::error::UrlError;
-use crate::adapters::keys::{PoolKeys, pairs};
+use crate::options::{PoolOptions, pairs};
 
 /// How the way to the server is protected; the names are those of the `mysql` command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,7 +32,7 @@ pub enum SslMode {
 pub(super) struct Parsed {
     pub(super) opts: OptsBuilder,
     pub(super) tls: Tls,
-    pub(super) keys: PoolKeys,
+    pub(super) keys: PoolOptions,
 }
 
 /// How to encrypt.
@@ -50,7 +50,7 @@ pub(super) fn parse(url: &str) -> Result<Parsed, UrlError> {
     let rest = rest.ok_or(UrlError::Scheme)?;
     let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (mut keys, mut tls) = (PoolKeys::default(), Tls::default());
+    let (mut keys, mut tls) = (PoolOptions::default(), Tls::default());
     let mut kept = Vec::new();
     let mut says_socket = false;
     for (raw, (key, value)) in query.split('&').filter(|raw| !raw.is_empty()).zip(pairs(query)) {

@@ -229,12 +229,15 @@ async fn login(
 ) -> Result<Connection, Error> {
     let (socket, binding) = peer.open(profile).await?;
     let config = driver_config(&profile.config, host, &socket);
+    let broken = |source| Error::Socket { host: peer.to_string(), source };
+    let line = socket.line().map_err(broken)?;
+    let encrypted = matches!(socket, Socket::Tls(_));
     let watch = Arc::new(Watch::new());
     let stream = Watched::new(socket, Arc::clone(&watch), binding);
     let (client, connection) = config.connect_raw(stream, Handshaken).await?;
     let driver = Driver::new(connection, Arc::clone(&watch), notify.take());
     let task = tokio::spawn(driver);
-    Ok(Connection::new(client, task, watch, Arc::clone(profile), peer))
+    Ok(Connection::new(client, (task, line, encrypted), watch, Arc::clone(profile), peer))
 }
 
 fn driver_config(config: &Config, host: &Host, socket: &Socket) -> driver::Config {

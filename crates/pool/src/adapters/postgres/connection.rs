@@ -17,9 +17,10 @@ use super::cancel::Canceller;
 use super::config::Route;
 use super::connect::Peer;
 use super::profile::Profile;
-use super::statement::{On, Query, Statements};
+use super::statement::{On, Query, Statements, queries};
 use super::transaction::{self, Transaction};
 use super::watch::{Dirt, Watch};
+use crate::adapters::line::{Line, Unread};
 use crate::transaction::Options;
 
 /// A session with a PostgreSQL server.
@@ -39,18 +40,27 @@ struct Lifeline {
     profile: Arc<Profile>,
     peer: Peer,
     driver: JoinHandle<()>,
+    line: Line,
+    encrypted: bool,
 }
+
+/// What a server sends to a session that is to go on: ParameterStatus and NotificationResponse.
+const UNASKED: [u8; 2] = *b"SA";
 
 impl Connection {
     pub(super) fn new(
         client: Client,
-        driver: JoinHandle<()>,
+        (driver, line, encrypted): (JoinHandle<()>, Line, bool),
         watch: Arc<Watch>,
         profile: Arc<Profile>,
         peer: Peer,
     ) -> Self {
         let statements = Statements::new(profile.config.statement_cache);
-        Self { client, statements, lifeline: Lifeline { watch, profile, peer, driver } }
+        Self {
+            client,
+            statements,
+            lifeline: Lifeline { watch, profile, peer, driver, line, encrypted },
+        }
     }
 
     pub(super) fn watch(&self) -> &Watch {
@@ -66,61 +76,7 @@ impl Connection {
         }
     }
 
-    /// Prepares a statement, or returns the one that was prepared for this text before.
-    ///
-    /// # Errors
-    /// When the server refuses it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future is harmless.
-    pub async fn prepare_cached(&self, query: &str) -> Result<Statement, Error> {
-        self.on().prepare(query).await
-    }
-
-    /// Runs a query and returns its rows.
-    ///
-    /// # Errors
-    /// When the server refuses it, or the session ends.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not stop the server; giving the connection back does.
-    pub async fn query(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Error> {
-        self.on().query(query, parameters).await
-    }
-
-    /// Runs a query that returns one row, or none.
-    ///
-    /// # Errors
-    /// As [`Connection::query`]. Further rows are ignored.
-    ///
-    /// # Cancel safety
-    /// As [`Connection::query`].
-    pub async fn query_opt(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, Error> {
-        Ok(self.query(query, parameters).await?.into_iter().next())
-    }
-
-    /// Runs a statement and returns how many rows it changed.
-    ///
-    /// # Errors
-    /// As [`Connection::query`].
-    ///
-    /// # Cancel safety
-    /// As [`Connection::query`].
-    pub async fn execute(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
-        self.on().execute(query, parameters).await
-    }
+    queries!("Dropping the future does not stop the server; giving the connection back does.");
 
     /// Runs statements that are separated by semicolons.
     ///
@@ -209,6 +165,19 @@ impl Connection {
     /// cannot be seen from outside, such as what a function did.
     pub fn soil(&self) {
         self.watch().note(Dirt::ANYTHING);
+    }
+
+    /// Returns whether the server has ended the session, even if the driver has not run since.
+    pub(super) fn is_dead(&self) -> bool {
+        let Lifeline { watch, line, encrypted, .. } = &self.lifeline;
+        watch.is_over()
+            || self.client.is_closed()
+            || match line.unread_lately() {
+                Unread::Nothing => false,
+                // Whatever else comes unasked is the last word of a session.
+                Unread::From(first) => *encrypted || !UNASKED.contains(&first),
+                Unread::End => true,
+            }
     }
 
     /// Waits until the session has ended.

@@ -122,8 +122,7 @@ impl Manager for Postgres {
     }
 
     fn is_usable(&self, connection: &mut Connection) -> bool {
-        let watch = connection.watch();
-        !watch.is_over() && watch.owed() == 0 && !connection.is_closed()
+        connection.watch().owed() == 0 && !connection.is_dead()
     }
 
     fn failure(&self, error: &Error) -> ConnectFailure {

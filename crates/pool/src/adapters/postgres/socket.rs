@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::config::Keepalive;
+use crate::adapters::line::Line;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -28,6 +29,18 @@ pub(crate) enum Socket {
     #[cfg(unix)]
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    /// Returns a second handle of it, before anybody has a reason to read.
+    pub(crate) fn line(&self) -> io::Result<Line> {
+        match self {
+            Self::Tcp(stream) => Line::of(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Line::of(stream),
+            Self::Tls(stream) => Line::of(stream.get_ref().0),
+        }
+    }
 }
 
 /// Connects to an address.

@@ -18,6 +18,69 @@ use super::config::Route;
 use super::profile::Profile;
 use super::watch::Watch;
 
+/// The methods that a connection and a transaction have in common, over their `on`; what becomes of
+/// a query whose future is dropped differs.
+macro_rules! queries {
+    ($dropped:literal) => {
+        /// Prepares a statement, or returns the one that was prepared for this text before.
+        ///
+        /// # Errors
+        /// When the server refuses it.
+        ///
+        /// # Cancel safety
+        /// Dropping the future is harmless.
+        pub async fn prepare_cached(&self, query: &str) -> Result<Statement, Error> {
+            self.on().prepare(query).await
+        }
+
+        /// Runs a query and returns its rows.
+        ///
+        /// # Errors
+        /// When the server refuses it, or the session ends.
+        ///
+        /// # Cancel safety
+        #[doc = $dropped]
+        pub async fn query(
+            &self,
+            query: &(impl Query + ?Sized),
+            parameters: &[&(dyn ToSql + Sync)],
+        ) -> Result<Vec<Row>, Error> {
+            self.on().query(query, parameters).await
+        }
+
+        /// Runs a query that returns one row, or none.
+        ///
+        /// # Errors
+        /// As [`Self::query`]. Further rows are ignored.
+        ///
+        /// # Cancel safety
+        /// As [`Self::query`].
+        pub async fn query_opt(
+            &self,
+            query: &(impl Query + ?Sized),
+            parameters: &[&(dyn ToSql + Sync)],
+        ) -> Result<Option<Row>, Error> {
+            Ok(self.query(query, parameters).await?.into_iter().next())
+        }
+
+        /// Runs a statement and returns how many rows it changed.
+        ///
+        /// # Errors
+        /// As [`Self::query`].
+        ///
+        /// # Cancel safety
+        /// As [`Self::query`].
+        pub async fn execute(
+            &self,
+            query: &(impl Query + ?Sized),
+            parameters: &[&(dyn ToSql + Sync)],
+        ) -> Result<u64, Error> {
+            self.on().execute(query, parameters).await
+        }
+    };
+}
+pub(super) use queries;
+
 /// What may be run: text, which is prepared once and kept, or a statement.
 pub trait Query: sealed::Query {}
 

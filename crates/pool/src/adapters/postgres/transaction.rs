@@ -17,7 +17,7 @@ use super::Postgres;
 use super::connection::Connection;
 use super::error::{self, Error as PostgresError};
 use super::profile::Profile;
-use super::statement::{On, Query, Statements};
+use super::statement::{On, Query, Statements, queries};
 use super::watch::Watch;
 use crate::pool::Pool;
 use crate::transaction::{Access, Error as TransactionError, Isolation, Options};
@@ -74,61 +74,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Prepares a statement, or returns the one that was prepared for this text before.
-    ///
-    /// # Errors
-    /// When the server refuses it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future is harmless.
-    pub async fn prepare_cached(&self, query: &str) -> Result<Statement, Error> {
-        self.on().prepare(query).await
-    }
-
-    /// Runs a query and returns its rows.
-    ///
-    /// # Errors
-    /// When the server refuses it, or the session ends.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not stop the server; dropping the transaction does.
-    pub async fn query(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Error> {
-        self.on().query(query, parameters).await
-    }
-
-    /// Runs a query that returns one row, or none.
-    ///
-    /// # Errors
-    /// As [`Transaction::query`]. Further rows are ignored.
-    ///
-    /// # Cancel safety
-    /// As [`Transaction::query`].
-    pub async fn query_opt(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, Error> {
-        Ok(self.query(query, parameters).await?.into_iter().next())
-    }
-
-    /// Runs a statement and returns how many rows it changed.
-    ///
-    /// # Errors
-    /// As [`Transaction::query`].
-    ///
-    /// # Cancel safety
-    /// As [`Transaction::query`].
-    pub async fn execute(
-        &self,
-        query: &(impl Query + ?Sized),
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
-        self.on().execute(query, parameters).await
-    }
+    queries!("Dropping the future does not stop the server; dropping the transaction does.");
 
     /// Begins a transaction inside this one. Dropping it rolls back to here.
     ///

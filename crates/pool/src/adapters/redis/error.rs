@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::adapters::keys::KeyError;
 use crate::manager::ConnectFailure;
+use crate::options::KeyError;
 use crate::settings::SettingsError;
 
 /// Why something did not work with a server.

@@ -3,9 +3,6 @@
 //! Invariant: the socket is closed when the last handle of a link is gone, whatever is under way.
 //! Left out: when (`manager.rs`, `shared.rs`).
 
-use std::net::Shutdown;
-use std::os::fd::AsFd;
-
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, RedisConnectionInfo};
 use rustls_pki_types::ServerName;
@@ -17,6 +14,7 @@ use super::Config;
 use super::error::Error;
 use super::tls;
 use super::url::{Host, Login, Target};
+use crate::adapters::line::{Line, Unread};
 
 /// A connection and the task that reads and writes for it.
 pub(super) struct Link {
@@ -28,13 +26,7 @@ pub(super) struct Link {
 /// Ends the task when it is dropped, which closes the socket.
 pub(super) struct Driver {
     task: JoinHandle<()>,
-    /// The same socket, to hang up whatever the task is doing.
-    socket: Socket,
-}
-
-enum Socket {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
+    line: Line,
 }
 
 impl Driver {
@@ -43,14 +35,16 @@ impl Driver {
         self.task.is_finished()
     }
 
+    /// Returns whether the other side has closed the connection, even if the task has not run
+    /// since. Encrypted, the end is seen only once what was said before it was read.
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_over() || self.line.unread_lately() == Unread::End
+    }
+
     /// Hangs up and waits until the server has noticed, whatever it was doing for this connection:
     /// then it does not count there any more.
     pub(super) async fn hang_up(&mut self) {
-        // It may be closed already.
-        let _ = match &self.socket {
-            Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
-            Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
-        };
+        self.line.hang_up();
         // However the task ends, it has ended.
         let _ = (&mut self.task).await;
     }
@@ -149,25 +143,23 @@ async fn attempt(
             let socket = TcpStream::connect((host.name.as_str(), host.port)).await;
             let socket = socket.map_err(failed)?;
             socket.set_nodelay(true).map_err(failed)?;
-            let same = socket.as_fd().try_clone_to_owned().map_err(failed)?;
-            let same = Socket::Tcp(same.into());
+            let line = Line::of(&socket).map_err(failed)?;
             match &config.tls {
-                None => drive(&info, (socket, same), settings).await?,
+                None => drive(&info, (socket, line), settings).await?,
                 Some(settings_of_tls) => {
                     let name = ServerName::try_from(host.name.clone());
                     let name = name.map_err(|error| Error::Tls(error.to_string()))?;
                     let connector = tls::connector(settings_of_tls)?;
                     let socket = connector.connect(name, socket).await.map_err(failed)?;
-                    drive(&info, (socket, same), settings).await?
+                    drive(&info, (socket, line), settings).await?
                 }
             }
         }
         (None, Target::Unix(path)) => {
             let failed = |cause| Error::Io { host: path.display().to_string(), cause };
             let socket = UnixStream::connect(path).await.map_err(failed)?;
-            let same = socket.as_fd().try_clone_to_owned().map_err(failed)?;
-            let same = Socket::Unix(same.into());
-            drive(&info, (socket, same), settings).await?
+            let line = Line::of(&socket).map_err(failed)?;
+            drive(&info, (socket, line), settings).await?
         }
         (None, _) => return Err(super::UrlError::Host(String::new()).into()),
     };
@@ -194,14 +186,14 @@ pub(super) fn info((login, db): (&Login, i64), resp3: bool) -> RedisConnectionIn
 
 async fn drive<S>(
     info: &RedisConnectionInfo,
-    (stream, socket): (S, Socket),
+    (stream, line): (S, Line),
     settings: AsyncConnectionConfig,
 ) -> Result<Link, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (redis, driver) = MultiplexedConnection::new_with_config(info, stream, settings).await?;
-    let driver = Driver { task: tokio::spawn(driver), socket };
+    let driver = Driver { task: tokio::spawn(driver), line };
     Ok(Link { redis, driver, resp3: false })
 }
 

@@ -107,7 +107,7 @@ impl crate::Manager for Manager {
     }
 
     fn is_usable(&self, connection: &mut Connection) -> bool {
-        !connection.is_over()
+        !connection.link.driver.is_dead()
     }
 
     async fn close(&self, mut connection: Connection) {

@@ -45,8 +45,8 @@ pub use self::error::{Error, UrlError};
 pub use self::listener::{Heard, Listener};
 pub use self::manager::Manager;
 pub use self::shared::{Shared, SharedStatus};
-use crate::adapters::keys::PoolKeys;
 use crate::builder::Builder;
+use crate::options::PoolOptions;
 use crate::pool::Pool;
 /// The driver, in the version that this crate uses.
 pub use redis as driver;
@@ -62,7 +62,7 @@ pub struct Config {
     tls: Option<url::Tls>,
     resp2: bool,
     name: Option<String>,
-    keys: PoolKeys,
+    keys: PoolOptions,
     connect_timeout: Duration,
     response_timeout: Option<Duration>,
     sentinel_timeout: Duration,
@@ -153,8 +153,7 @@ impl Config {
         let patient = Self { response_timeout: None, ..self.clone() };
         let builder = Pool::builder(Manager::new(&patient));
         let idle = Some(Duration::from_secs(300));
-        let min = self.keys.max().unwrap_or(2).min(2);
-        Ok(self.keys.apply(builder.max(10).min(min).idle_timeout(idle)))
+        Ok(builder.max(10).min(2).idle_timeout(idle).said(&self.keys))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::error::UrlError;
-use crate::adapters::keys::{PoolKeys, decode, pairs};
+use crate::options::{PoolOptions, decode, pairs};
 
 /// Where the servers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct Parsed {
     pub(super) tls: Option<Tls>,
     pub(super) resp2: bool,
     pub(super) name: Option<String>,
-    pub(super) keys: PoolKeys,
+    pub(super) keys: PoolOptions,
 }
 
 #[derive(PartialEq)]
@@ -89,7 +89,7 @@ pub(super) fn parse(url: &str) -> Result<Parsed, UrlError> {
         tls: encrypted.then(|| Tls { insecure: fragment == "insecure", ca: None }),
         resp2: false,
         name: None,
-        keys: PoolKeys::default(),
+        keys: PoolOptions::default(),
     };
     match shape {
         Shape::Unix => path = "",

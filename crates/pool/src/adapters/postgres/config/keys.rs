@@ -2,7 +2,10 @@
 //!
 //! Invariant: a name is here once. What libpq has and we have not is refused or, where it changes
 //! nothing, ignored; it is never taken for a typing error.
-//! Left out: what the values mean (`read.rs`).
+//! Left out: what the values mean (`read.rs`), and the options of the pool (`crate::options`).
+
+use crate::options::OPTIONS;
+use crate::options::nearest::nearest;
 
 /// What is done with a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,8 +14,6 @@ pub(super) enum Kind {
     Honoured,
     /// It is, and its value is never shown.
     Secret,
-    /// It sizes the pool, and neither driver nor server ever see it.
-    Pool,
     /// It changes nothing here, whatever it says.
     Ignored,
     /// It asks for something that is not there; the values under which it asks for nothing.
@@ -35,7 +36,7 @@ const fn bare(name: &'static str, kind: Kind) -> Key {
     Key { name, variable: None, kind }
 }
 
-use Kind::{Honoured, Ignored, Pool, Refused, Secret};
+use Kind::{Honoured, Ignored, Refused, Secret};
 
 /// All names.
 pub(super) const KEYS: &[Key] = &[
@@ -98,19 +99,8 @@ pub(super) const KEYS: &[Key] = &[
     bare("statement_timeout", Honoured),
     bare("lock_timeout", Honoured),
     bare("idle_in_transaction_session_timeout", Honoured),
-    bare("pool_max_conns", Pool),
-    bare("pool_min_conns", Pool),
-    bare("pool_min_idle_conns", Pool),
-    bare("pool_max_conn_lifetime", Pool),
-    bare("pool_max_conn_lifetime_jitter", Pool),
-    bare("pool_max_conn_idle_time", Pool),
-    bare("pool_health_check_period", Pool),
-    bare("pool_ping_timeout", Pool),
-    bare("pool_timeout", Pool),
-    bare("connection_limit", Pool),
-    bare("pool", Pool),
-    bare("pgbouncer", Pool),
-    bare("statement_cache_size", Pool),
+    bare("pgbouncer", Honoured),
+    bare("statement_cache_size", Honoured),
 ];
 
 /// Returns what is known of a name.
@@ -118,39 +108,10 @@ pub(super) fn find(name: &str) -> Option<Key> {
     KEYS.iter().find(|key| key.name == name).copied()
 }
 
-/// Returns the name that was probably meant.
+/// Returns the name that was probably meant, those of the pool included.
 pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
-    nearest(name, KEYS.iter().map(|key| key.name))
-}
-
-/// Returns the choice that was probably meant, if one is near enough.
-pub(super) fn nearest(
-    word: &str,
-    choices: impl IntoIterator<Item = &'static str>,
-) -> Option<&'static str> {
-    let lower = word.to_ascii_lowercase();
-    let distances = choices.into_iter().map(|choice| (distance(&lower, choice), choice));
-    let (best, choice) = distances.min_by_key(|(distance, _)| *distance)?;
-    (best <= (word.len() / 3).max(1)).then_some(choice)
-}
-
-/// Returns how many characters must be changed, added, taken away or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut best =
-                (rows[i][j] + usize::from(x != y)).min(row[j] + 1).min(rows[i][j + 1] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                best = best.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    let names = KEYS.iter().map(|key| key.name);
+    nearest(name, names.chain(OPTIONS.iter().map(|option| option.name)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 mod choices;
 mod error;
 mod keys;
-mod pool;
 mod read;
 mod sources;
 #[cfg(test)]
@@ -24,9 +23,9 @@ pub use choices::{
     SslMode, TargetSession,
 };
 pub use error::{ConfigError, Origin};
-pub(crate) use pool::PoolOptions;
 pub use sources::Environment;
 
+use crate::options::PoolOptions;
 use crate::settings::Settings;
 
 /// A string that is never shown.

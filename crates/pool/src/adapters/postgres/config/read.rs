@@ -9,13 +9,14 @@ use std::time::Duration;
 use super::choices::{Choice, truth};
 use super::error::ConfigError;
 use super::keys::{self, Kind};
-use super::pool::duration;
 use super::sources::{Environment, Login, PasswordFile, Value, Values};
 use super::{
-    Address, CertMode, ChannelBinding, Config, Host, Keepalive, LoadBalance, Negotiation,
-    PoolOptions, Protocol, Recycling, RootCert, Route, Secret, Session, SslMode, TargetSession,
-    Tls,
+    Address, CertMode, ChannelBinding, Config, Host, Keepalive, LoadBalance, Negotiation, Protocol,
+    Recycling, RootCert, Route, Secret, Session, SslMode, TargetSession, Tls,
 };
+
+use crate::options::nearest::nearest;
+use crate::options::{Bare, KeyError, PoolOptions, duration};
 
 const DEFAULT_PORT: u16 = 5432;
 /// Debian's and most others' directory for sockets.
@@ -101,7 +102,7 @@ impl Reader<'_> {
         match C::ALL.iter().find(|(word, _)| *word == value.text) {
             Some((_, choice)) => Ok(Some(*choice)),
             None => {
-                let nearest = keys::nearest(&value.text, C::ALL.iter().map(|(word, _)| *word));
+                let nearest = nearest(&value.text, C::ALL.iter().map(|(word, _)| *word));
                 Err(self.bad(key, value, C::NAMES, nearest))
             }
         }
@@ -120,10 +121,6 @@ impl Reader<'_> {
         // As in libpq, zero and less leave it to the system.
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
         Ok(seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs))
-    }
-
-    fn duration(&self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
-        self.parsed(key, "a time such as 30s or 1h30m, or seconds", duration)
     }
 
     fn connect_timeout(&self) -> Result<Option<Duration>, ConfigError> {
@@ -266,10 +263,7 @@ impl Reader<'_> {
     fn session(&self) -> Result<Session, ConfigError> {
         // As the server reads them: a bare number is milliseconds, zero is no limit.
         let limit = |key: &'static str, default: u64| {
-            let parse = |text: &str| match text.parse::<u64>() {
-                Ok(ms) => Some(Duration::from_millis(ms)),
-                Err(_) => duration(text),
-            };
+            let parse = |text: &str| duration::parse(text, Bare::Milliseconds).ok();
             let said = self.parsed(key, "milliseconds, or a time such as 30s", parse)?;
             Ok::<_, ConfigError>(Some(said.unwrap_or(Duration::from_secs(default))))
         };
@@ -286,22 +280,21 @@ impl Reader<'_> {
     }
 
     fn pool(&self) -> Result<PoolOptions, ConfigError> {
-        // As in pgxpool and Prisma, zero is no limit where there may be none.
-        let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
-        let max = match self.number("pool_max_conns")? {
-            Some(max) => Some(max),
-            None => self.number("connection_limit")?.or(self.number("pool")?),
-        };
-        Ok(PoolOptions {
-            max,
-            min: self.number("pool_min_conns")?.max(self.number("pool_min_idle_conns")?),
-            acquire_timeout: self.duration("pool_timeout")?.map(unless_zero),
-            lifetime: self.duration("pool_max_conn_lifetime")?.map(unless_zero),
-            lifetime_jitter: self.duration("pool_max_conn_lifetime_jitter")?,
-            idle_timeout: self.duration("pool_max_conn_idle_time")?.map(unless_zero),
-            keep_alive: self.duration("pool_health_check_period")?.map(unless_zero),
-            check_timeout: self.duration("pool_ping_timeout")?,
-        })
+        let mut said = PoolOptions::default();
+        for (name, value) in self.values {
+            if keys::find(name).is_some() || value.text.is_empty() {
+                continue;
+            }
+            // A key stands for the option that is written with underlines.
+            match said.take(&name.replace('.', "_"), value.text.trim()) {
+                Ok(_) => {}
+                Err(KeyError::Value { expected, .. }) => {
+                    return Err(self.bad(name, value, expected, None));
+                }
+                Err(KeyError::Unknown { .. }) => unreachable!("known when it was added"),
+            }
+        }
+        Ok(said)
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::error::{ConfigError, Origin};
 use super::keys::{self, KEYS, Kind};
 use super::url::Pair;
+use crate::options::option;
 
 /// What the process knows beside the connection string.
 #[derive(Clone)]
@@ -123,8 +124,16 @@ enum Later {
 fn add(values: &mut Values, pair: Pair, later: Later) -> Result<(), ConfigError> {
     let Pair { key, value: text, origin } = pair;
     let Some(known) = keys::find(&key) else {
-        let nearest = keys::nearest_key(&key);
-        return Err(ConfigError::UnknownKey { key, origin, nearest });
+        match option(&key) {
+            Some((name, Some(_), _)) => put(values, name, Value { text, origin }, later),
+            // Accepted for those who switch.
+            Some((_, None, _)) => {}
+            None => {
+                let nearest = keys::nearest_key(&key);
+                return Err(ConfigError::UnknownKey { key, origin, nearest });
+            }
+        }
+        return Ok(());
     };
     match known.kind {
         Kind::Ignored => return Ok(()),
@@ -135,12 +144,16 @@ fn add(values: &mut Values, pair: Pair, later: Later) -> Result<(), ConfigError>
                 Err(ConfigError::Unsupported { key: known.name, origin })
             };
         }
-        Kind::Honoured | Kind::Secret | Kind::Pool => {}
+        Kind::Honoured | Kind::Secret => {}
     }
-    if later == Later::Wins || !values.contains_key(known.name) {
-        values.insert(known.name, Value { text, origin });
-    }
+    put(values, known.name, Value { text, origin }, later);
     Ok(())
+}
+
+fn put(values: &mut Values, name: &'static str, value: Value, later: Later) {
+    if later == Later::Wins || !values.contains_key(name) {
+        values.insert(name, value);
+    }
 }
 
 fn service_file(

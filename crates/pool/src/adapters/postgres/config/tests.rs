@@ -71,7 +71,7 @@ fn errors_name_the_place_the_cause_and_the_nearest_choice() {
         ("sslmode=verify-full", &["sslrootcert"]),
         ("gssencmode=require", &["gssencmode", "not supported"]),
         ("require_auth=md5", &["require_auth", "not supported"]),
-        ("pool_max_conns=many", &["pool_max_conns", "a number"]),
+        ("pool_max_conns=many", &["pool_max_conns", "a whole number"]),
         ("connect_timeout=soon", &["connect_timeout", "seconds"]),
         ("service=nowhere", &["nowhere", "service file"]),
     ] {
@@ -124,6 +124,9 @@ fn pool_options_size_the_pool_by_any_of_their_names() {
     assert_eq!(prisma.acquire_timeout, Some(Duration::from_secs(10)));
     assert_eq!(settings("postgresql://h/d?pool_timeout=0").acquire_timeout, None);
     assert_eq!(settings("postgresql://h/d?pool=7").max, 7);
+    let own = settings("postgresql://h/d?pool_acquire_timeout=2s&pool_queue_max=9&idle_timeout=7");
+    assert_eq!((own.acquire_timeout, own.queue_max), (Some(Duration::from_secs(2)), Some(9)));
+    assert_eq!(own.idle_timeout, Some(Duration::from_secs(7)));
     assert_eq!(parse("postgresql://h/d?pgbouncer=true").route, Route::Pooler);
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::error::Invalid;
+use super::invalid::Invalid;
 
 /// What a number without a unit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ const MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const OFF: [&str; 3] = ["off", "none", "never"];
 
 /// Reads a time.
-pub(super) fn parse(text: &str, bare: Bare) -> Result<Duration, Invalid> {
+pub(crate) fn parse(text: &str, bare: Bare) -> Result<Duration, Invalid> {
     let text = text.trim();
     let unitless = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
     let time = if unitless {
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str, bare: Bare) -> Result<Duration, Invalid> {
 }
 
 /// Reads a time that may be turned off. A bare zero turns it off where others write it so.
-pub(super) fn parse_optional(text: &str, bare: Bare) -> Result<Option<Duration>, Invalid> {
+pub(crate) fn parse_optional(text: &str, bare: Bare) -> Result<Option<Duration>, Invalid> {
     let text = text.trim();
     if OFF.iter().any(|off| text.eq_ignore_ascii_case(off)) {
         return Ok(None);
@@ -86,7 +86,7 @@ fn parts(mut text: &str) -> Result<Duration, Invalid> {
 }
 
 /// Writes a time in the largest unit that leaves no fraction.
-pub(super) fn show(time: Duration) -> String {
+pub(crate) fn show(time: Duration) -> String {
     let micros = time.as_micros();
     let units: [(u128, &str); 6] = [
         (86_400_000_000, "d"),
@@ -104,7 +104,7 @@ pub(super) fn show(time: Duration) -> String {
 }
 
 /// Writes a time that may be turned off.
-pub(super) fn show_optional(time: Option<Duration>) -> String {
+pub(crate) fn show_optional(time: Option<Duration>) -> String {
     time.map_or_else(|| "off".to_owned(), show)
 }
 

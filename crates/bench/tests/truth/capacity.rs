@@ -1,0 +1,75 @@
+//! What the plan predicts against what a pool of the library measures, for combinations of load
+//! and size; the table of docs/capacity-model.md.
+
+use std::time::Duration;
+
+use headpond_bench::model::service::Service as Hold;
+use headpond_bench::model::simulate::{Arrivals, Scenario, simulate};
+use headpond_bench::run::{Options, Through};
+use headpond_core::Limits;
+
+use crate::fake::{Fake, Service};
+use crate::{open, options, run};
+
+/// Median and worst relative error that the model may have.
+const LIMITS: (f64, f64) = (0.15, 0.40);
+
+#[test]
+#[ignore = "measures: a quiet machine, one at a time"]
+fn the_plan_predicts_the_wait_for_a_small_pool() {
+    check(&[(2, 0.6), (2, 0.75), (2, 0.85), (4, 0.6), (4, 0.75), (4, 0.85)]);
+}
+
+#[test]
+#[ignore = "measures: a quiet machine, one at a time"]
+fn the_plan_predicts_the_wait_for_a_large_pool() {
+    check(&[(8, 0.7), (8, 0.8), (8, 0.9), (16, 0.8), (16, 0.85), (16, 0.9)]);
+}
+
+fn check(combinations: &[(u32, f64)]) {
+    let mean = Duration::from_millis(5);
+    // The server has a worker for each connection: all waiting is for the pool.
+    let fake = Fake::start(1000, Service::Exponential(mean));
+    let recorded = {
+        let base = Options { clients: 4, through: Through::Library, ..options(&fake) };
+        let run = run(&Options { duration: Duration::from_secs(8), ..base });
+        println!(
+            "service: mean {:.2} ms, recorded once at a light load",
+            run.service.mean_us / 1e3
+        );
+        Hold::recorded(&run.service).expect("it answered")
+    };
+    let mut errors = Vec::new();
+    println!("| size | load | requests/s | predicted p99 wait | measured p99 wait | error |");
+    println!("|---|---|---|---|---|---|");
+    for (size, load) in combinations.iter().copied() {
+        let rate = f64::from(size) * load / mean.as_secs_f64();
+        let predicted = predict(&recorded, size, rate);
+        let base = Options { clients: size, arrival: open(rate), ..options(&fake) };
+        let base = Options { through: Through::Library, warm_up: Duration::from_secs(1), ..base };
+        // Enough requests for a p99 of waits, which depend on each other over many services.
+        let duration = Duration::from_secs_f64((6_000.0 / rate).clamp(8.0, 25.0));
+        let measured = run(&Options { duration, seed: 11, ..base }).wait.at(0.99) / 1e3;
+        let error = (predicted - measured).abs() / measured;
+        errors.push(error);
+        println!(
+            "| {size} | {load} | {rate:.0} | {predicted:.1} ms | {measured:.1} ms | {:.0} % |",
+            error * 100.0
+        );
+    }
+    let median = headpond_bench::statistics::median(&errors).expect("there are some");
+    let worst = errors.iter().copied().fold(0.0, f64::max);
+    println!("median error {:.0} %, worst {:.0} %", median * 100.0, worst * 100.0);
+    assert!(median <= LIMITS.0 && worst <= LIMITS.1, "{median} {worst}");
+}
+
+/// Returns the predicted p99 of the wait in milliseconds.
+fn predict(service: &Hold, size: u32, rate: f64) -> f64 {
+    let scenario = Scenario {
+        limits: Limits { size, min: size, ..Limits::default() },
+        duration_s: 400.0,
+        seed: 5,
+        ..Scenario::new(Arrivals::Rate(rate), service.clone())
+    };
+    simulate(&scenario).expect("makes sense").wait.quantile(0.99) as f64 / 1e6
+}
