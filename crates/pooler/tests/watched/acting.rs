@@ -3,7 +3,7 @@
 use crate::stage::{act, ask, client, read, start, until};
 use crate::support::{Pooler, Postgres};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn what_is_asked_for_is_done_and_logged() {
     let postgres = Postgres::start();
     let mut pooler = start(&postgres, 3, "");
@@ -13,7 +13,7 @@ async fn what_is_asked_for_is_done_and_logged() {
 
     assert_eq!(act(http, "resize", "{\"database\":\"app\",\"size\":7}").0, 200);
     let size = || read(http, "/api/v1/pools").1["pools"][0]["size_max"].clone();
-    until("the new size", || (size() == 7).then_some(()));
+    until("the new size", || (size() == 7).then_some(())).await;
     let (_, config) = read(http, "/api/v1/config");
     let settings = config["settings"].as_array().expect("settings");
     let resized =
@@ -34,7 +34,8 @@ async fn what_is_asked_for_is_done_and_logged() {
     until("somebody who waits", || {
         let (_, waits) = read(http, "/api/v1/waits");
         (waits["waits"][0]["reason"] == "paused").then_some(())
-    });
+    })
+    .await;
     assert_eq!(act(http, "resume", "{\"database\":\"app\"}").0, 200);
     let one = held.await.expect("no panic");
     assert_eq!(act(http, "resume", "").0, 409, "nothing is paused");
@@ -52,7 +53,7 @@ async fn what_is_asked_for_is_done_and_logged() {
     assert_eq!(act(http, "kill", "{\"client\":999999}").0, 409);
 
     assert_eq!(act(http, "reload", "").0, 200);
-    until("the size of the file", || (size() == 3).then_some(()));
+    until("the size of the file", || (size() == 3).then_some(())).await;
     assert_eq!(act(http, "reconnect", "").0, 200);
 
     let foreign = "Authorization: Bearer token-of-a-test\r\nX-Headpond-Action: 1\r\n\
@@ -64,7 +65,7 @@ async fn what_is_asked_for_is_done_and_logged() {
     assert!(pooler.log().wait_for(logged), "who did what is in the log");
 
     assert_eq!(act(http, "drain", "").0, 200);
-    until("readiness to fail", || (read(http, "/readyz").0 == 503).then_some(()));
+    until("readiness to fail", || (read(http, "/readyz").0 == 503).then_some(())).await;
     drop(one);
     assert_eq!(pooler.wait(), Some(0));
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::stage::{client, read, start, until};
 use crate::support::Postgres;
-use crate::support::process::{PATIENCE, Process, free_port};
+use crate::support::process::{Process, free_port};
 
 /// Takes whatever is posted, and hands it on with its path.
 fn receiver() -> (SocketAddr, Receiver<(String, Value)>) {
@@ -49,7 +49,7 @@ fn receiver() -> (SocketAddr, Receiver<(String, Value)>) {
     (address, told)
 }
 
-fn alertmanager(folder: &Path, receiver: SocketAddr) -> (Process, SocketAddr) {
+async fn alertmanager(folder: &Path, receiver: SocketAddr) -> (Process, SocketAddr) {
     let port = free_port();
     let config = folder.join("alertmanager.yml");
     let text = format!(
@@ -69,26 +69,23 @@ fn alertmanager(folder: &Path, receiver: SocketAddr) -> (Process, SocketAddr) {
     let program = Path::new("/usr/bin/prometheus-alertmanager");
     let process = Process::start("alertmanager", None, program, &arguments, &[], "TERM");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    until("Alertmanager", || std::net::TcpStream::connect(address).ok());
+    until("Alertmanager", || std::net::TcpStream::connect(address).ok()).await;
     (process, address)
 }
 
 /// Waits for a message about our alert with this status on this path.
-fn hear(told: &Receiver<(String, Value)>, path: &str, status: &str) -> Value {
-    loop {
-        let (at, body) = told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{path} {status}"));
-        if at == path && body["status"] == status {
-            return body;
-        }
-    }
+async fn hear(told: &Receiver<(String, Value)>, path: &str, status: &str) -> Value {
+    let message =
+        || told.try_recv().ok().filter(|(at, body)| at == path && body["status"] == status);
+    until(&format!("{path} {status}"), message).await.1
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn an_alert_fires_and_resolves_once_at_every_receiver() {
     let folder = tempfile::tempdir().expect("a folder");
     let (own, told) = receiver();
     let (theirs, told_by_manager) = receiver();
-    let (_manager, manager) = alertmanager(folder.path(), theirs);
+    let (_manager, manager) = alertmanager(folder.path(), theirs).await;
     let postgres = Postgres::start();
     let more = format!(
         "\n[alerts]\nbuilt_in = 0\nwebhook_url = http://{own}/hook\n\
@@ -102,14 +99,14 @@ async fn an_alert_fires_and_resolves_once_at_every_receiver() {
     let waiter = client(&pooler, "waiter").await;
     let waiting = tokio::spawn(async move { waiter.simple_query("SELECT 1").await.is_ok() });
 
-    let fired = hear(&told, "/hook", "firing");
+    let fired = hear(&told, "/hook", "firing").await;
     assert_eq!(fired["version"], "4");
     let labels = fired["alerts"][0]["labels"].clone();
     assert_eq!(
         (&labels["alertname"], &labels["subject"]),
         (&"TestQueue".into(), &"app/app".into())
     );
-    let relayed = hear(&told_by_manager, "/from-alertmanager", "firing");
+    let relayed = hear(&told_by_manager, "/from-alertmanager", "firing").await;
     assert_eq!(relayed["alerts"][0]["labels"], labels, "the same alert by both ways");
     assert_eq!(relayed["alerts"][0]["annotations"]["summary"], "somebody waits");
     let active = || read(manager, "/api/v2/alerts?active=true").1;
@@ -120,17 +117,19 @@ async fn an_alert_fires_and_resolves_once_at_every_receiver() {
     until("several looks", || {
         let (_, alerts) = read(pooler.http(), "/api/v1/alerts");
         (alerts["active"][0]["value"] == 1.0).then_some(())
-    });
+    })
+    .await;
 
     holder.simple_query("COMMIT").await.expect("it had begun");
     assert!(waiting.await.expect("no panic"), "the waiter was served");
-    let over = hear(&told, "/hook", "resolved");
+    let over = hear(&told, "/hook", "resolved").await;
     assert_eq!(over["alerts"][0]["labels"], labels);
-    let relayed = hear(&told_by_manager, "/from-alertmanager", "resolved");
+    let relayed = hear(&told_by_manager, "/from-alertmanager", "resolved").await;
     assert_eq!(relayed["alerts"][0]["labels"], labels);
     until("Alertmanager to forget it", || {
         active().as_array().filter(|all| all.is_empty()).map(|_| ())
-    });
+    })
+    .await;
     assert!(told.try_recv().is_err(), "one beginning and one end");
     let (_, alerts) = read(pooler.http(), "/api/v1/alerts");
     let deliveries = alerts["deliveries"].as_array().expect("deliveries");

@@ -128,8 +128,8 @@ impl Browser {
     }
 
     /// Waits until an expression is true.
-    pub fn wait(&mut self, expression: &str) {
-        until(expression, || (self.value(expression) == true).then_some(()));
+    pub async fn wait(&mut self, expression: &str) {
+        until(expression, || (self.value(expression) == true).then_some(())).await;
     }
 
     pub fn resize(&mut self, width: u32, height: u32, scheme: &str) {

@@ -14,7 +14,7 @@ const VIEWS: [&str; 10] = [
 /// What would run if a name were ever taken for markup.
 const HOSTILE: &str = "<img src=x onerror=\"window.pwned=1\">\"'&<script>window.pwned=1</script>";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn every_view_works_in_a_real_browser() {
     let postgres = Postgres::start();
     let pooler = start(&postgres, 2, "");
@@ -24,14 +24,16 @@ async fn every_view_works_in_a_real_browser() {
     let mut browser = Browser::start();
     browser.resize(1280, 900, "light");
     browser.open(&format!("http://{http}/"));
-    browser.wait("document.querySelector('#status')?.textContent === 'healthy'");
-    browser.wait("document.querySelectorAll('.chart svg[role=img] path.line').length >= 4");
+    browser.wait("document.querySelector('#status')?.textContent === 'healthy'").await;
+    browser.wait("document.querySelectorAll('.chart svg[role=img] path.line').length >= 4").await;
     for view in VIEWS {
         browser.value(&format!("location.hash = '#{view}'; 1"));
-        browser.wait(&format!(
-            "document.querySelector('nav a[aria-current=page]')?.hash === '#{view}' && \
+        browser
+            .wait(&format!(
+                "document.querySelector('nav a[aria-current=page]')?.hash === '#{view}' && \
              document.querySelector('#view').children.length > 0"
-        ));
+            ))
+            .await;
     }
     for (view, wanted) in [
         ("waits", HOSTILE),
@@ -45,7 +47,9 @@ async fn every_view_works_in_a_real_browser() {
     ] {
         browser.value(&format!("location.hash = '#{view}'; 1"));
         let wanted = serde_json::to_string(wanted).expect("text");
-        browser.wait(&format!("document.querySelector('#view').textContent.includes({wanted})"));
+        browser
+            .wait(&format!("document.querySelector('#view').textContent.includes({wanted})"))
+            .await;
     }
     assert_eq!(browser.value("window.pwned ?? null"), Value::Null, "a name is never markup");
     let text = browser.value("document.documentElement.innerHTML");
@@ -53,13 +57,15 @@ async fn every_view_works_in_a_real_browser() {
 
     // A search that finds one row and one that finds none.
     browser.value("location.hash = '#clients'; 1");
-    browser.wait("document.querySelector('#search-clients') !== null");
+    browser.wait("document.querySelector('#search-clients') !== null").await;
     for (words, rows) in [("onerror", 1), ("nobody-like-this", 0)] {
         browser.value(&format!(
             "const box = document.querySelector('#search-clients'); box.value = '{words}'; \
              box.dispatchEvent(new Event('input')); 1"
         ));
-        browser.wait(&format!("document.querySelectorAll('#view tbody tr').length === {rows}"));
+        browser
+            .wait(&format!("document.querySelectorAll('#view tbody tr').length === {rows}"))
+            .await;
     }
 
     // A queue shows up by itself.
@@ -70,7 +76,7 @@ async fn every_view_works_in_a_real_browser() {
     browser.value("location.hash = '#waits'; 1");
     browser.wait(
         "document.querySelector('#view').textContent.includes('every connection of the pool is')",
-    );
+    ).await;
     second.simple_query("COMMIT").await.expect("it had begun");
     assert!(waiting.await.expect("no panic"));
 
@@ -82,7 +88,7 @@ async fn every_view_works_in_a_real_browser() {
     assert!(foreign.is_empty(), "nothing is fetched from elsewhere: {foreign:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn an_action_by_keyboard_needs_the_token_and_is_carried_out() {
     let postgres = Postgres::start();
     let pooler = start(&postgres, 2, "");
@@ -92,36 +98,41 @@ async fn an_action_by_keyboard_needs_the_token_and_is_carried_out() {
     let mut browser = Browser::start();
     browser.resize(1280, 900, "dark");
     browser.open(&format!("http://{http}/#overview"));
-    browser.wait("document.querySelector('#status')?.textContent === 'healthy'");
+    browser.wait("document.querySelector('#status')?.textContent === 'healthy'").await;
     // The first key leads to the way past the navigation.
     browser.press("Tab", 9);
     assert_eq!(browser.value("document.activeElement.className"), "skip");
     browser.value("location.hash = '#actions'; 1");
     let find =
         "[...document.querySelectorAll('#view button')].find((b) => b.textContent === 'Pause')";
-    browser.wait(&format!("{find} !== undefined && !{find}.disabled"));
+    browser.wait(&format!("{find} !== undefined && !{find}.disabled")).await;
     browser.value(&format!("{find}.focus(); 1"));
     browser.press("Enter", 13);
-    browser.wait("document.querySelector('dialog[open]') !== null");
+    browser.wait("document.querySelector('dialog[open]') !== null").await;
     browser.value("document.querySelector('dialog button[type=submit]').click(); 1");
-    browser.wait("document.querySelector('dialog[open] #token') !== null");
+    browser.wait("document.querySelector('dialog[open] #token') !== null").await;
     browser.value(&format!(
         "document.querySelector('#token').value = '{TOKEN}'; \
          document.querySelector('dialog button[type=submit]').click(); 1"
     ));
-    browser.wait("document.querySelector('#message')?.textContent.startsWith('Done: paused')");
+    browser
+        .wait("document.querySelector('#message')?.textContent.startsWith('Done: paused')")
+        .await;
     assert_eq!(read(http, "/api/v1/status").1["process"]["paused"], true);
-    browser.wait("document.querySelector('#status').textContent === 'warning'");
+    browser.wait("document.querySelector('#status').textContent === 'warning'").await;
     let find = find.replace("'Pause'", "'Resume'");
     browser.value(&format!("{find}.click(); 1"));
     until("everything to go on", || {
         (read(http, "/api/v1/status").1["process"]["paused"] == false).then_some(())
-    });
-    browser.wait("document.querySelector('#message').textContent.startsWith('Done: resumed')");
+    })
+    .await;
+    browser
+        .wait("document.querySelector('#message').textContent.startsWith('Done: resumed')")
+        .await;
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn narrow_screens_and_both_schemes_are_readable() {
     let postgres = Postgres::start();
     let pooler = start(&postgres, 2, "");
@@ -134,7 +145,7 @@ async fn narrow_screens_and_both_schemes_are_readable() {
             for view in VIEWS {
                 browser.open("about:blank");
                 browser.open(&format!("http://{}/#{view}", pooler.http()));
-                browser.wait("(document.querySelector('#view')?.children.length ?? 0) > 0");
+                browser.wait("(document.querySelector('#view')?.children.length ?? 0) > 0").await;
                 let overflow = "document.documentElement.scrollWidth - innerWidth";
                 assert_eq!(browser.value(overflow), 0, "{view} at {width}");
             }

@@ -26,7 +26,8 @@ async fn used(postgres: &Postgres) -> Headpond {
     until("a check", || {
         let (_, all) = read(http, "/api/v1/databases");
         (!all["databases"][0]["check"].is_null()).then_some(())
-    });
+    })
+    .await;
     pooler
 }
 
@@ -62,7 +63,7 @@ fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn promtool_accepts_the_metrics() {
     let postgres = Postgres::start();
     let pooler = used(&postgres).await;
@@ -72,7 +73,7 @@ async fn promtool_accepts_the_metrics() {
     assert_eq!(said.trim(), "", "not even a hint");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn dashboards_and_rules_name_only_what_exists() {
     let postgres = Postgres::start();
     let pooler = used(&postgres).await;
@@ -125,7 +126,7 @@ async fn dashboards_and_rules_name_only_what_exists() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn prometheus_scrapes_and_evaluates_without_a_warning() {
     let postgres = Postgres::start();
     let pooler = used(&postgres).await;
@@ -149,20 +150,22 @@ async fn prometheus_scrapes_and_evaluates_without_a_warning() {
     let program = Path::new("/usr/bin/prometheus");
     let process = Process::start("prometheus", None, program, &arguments, &[], "TERM");
     let http = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    until("Prometheus", || std::net::TcpStream::connect(http).ok());
+    until("Prometheus", || std::net::TcpStream::connect(http).ok()).await;
     let target = until("a scrape", || {
         let (status, body) = ask(http, "GET", "/api/v1/targets", "", "");
         let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
         let target = body["data"]["activeTargets"][0].clone();
         (target["health"] == "up").then_some(target)
-    });
+    })
+    .await;
     assert_eq!(target["lastError"], "");
     let value = |query: &str| {
         let (_, body) = read(http, &format!("/api/v1/query?query={query}"));
         body["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
     };
-    until("our numbers", || value("headpond_pool_size").filter(|size| size == "3"));
-    until("a percentile", || value("headpond_query_seconds_count").filter(|count| count != "0"));
+    until("our numbers", || value("headpond_pool_size").filter(|size| size == "3")).await;
+    until("a percentile", || value("headpond_query_seconds_count").filter(|count| count != "0"))
+        .await;
     until("rules that were evaluated", || {
         let (_, body) = read(http, "/api/v1/rules");
         let rules = body["data"]["groups"]
@@ -172,7 +175,8 @@ async fn prometheus_scrapes_and_evaluates_without_a_warning() {
         let health: Vec<Value> = rules.map(|rule| rule["health"].clone()).collect();
         assert!(!health.contains(&"err".into()), "{body}");
         (health.len() > 15 && health.iter().all(|health| health == "ok")).then_some(())
-    });
+    })
+    .await;
     let complaints: Vec<String> = process.log().lines();
     let complaints = complaints.into_iter().filter(|line| {
         let is_ours = line.contains("scrape manager") || line.contains("rule manager");
