@@ -5,6 +5,7 @@
 //! Not here: trying again (`alert/notify.rs`).
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,13 +209,13 @@ where
         let _ = Limited::new(answer.into_body(), REPLY_BYTES_MAX).collect().await;
         Ok::<StatusCode, PostError>(status)
     };
+    let mut talk = pin!(talk);
     let status = tokio::select! {
-        status = talk => status?,
-        // It ends when the sender is gone, or with an error that the sender tells too.
-        ended = connection => return Err(PostError::Io(match ended {
-            Ok(()) => "closed without an answer".to_owned(),
-            Err(error) => error.to_string(),
-        })),
+        biased;
+        status = &mut talk => status?,
+        // A receiver may answer and close at once. Whoever waits for the answer has it then, or
+        // hears why there is none.
+        _ = connection => talk.await?,
     };
     if status.is_success() { Ok(()) } else { Err(PostError::Status(status.as_u16())) }
 }
