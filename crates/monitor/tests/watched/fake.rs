@@ -124,8 +124,8 @@ impl Server {
                     // An error means that the test is gone.
                     let _ = stopped.await;
                 };
-                let served =
-                    headpond_monitor::serve_with(listener, router, &Options::default(), shutdown);
+                let options = Options::default();
+                let served = headpond_monitor::serve_with(listener, router, &options, shutdown);
                 served.await.expect("served");
                 watching.abort();
             });
