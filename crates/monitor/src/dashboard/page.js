@@ -140,7 +140,7 @@ function scopeChoice() {
   for (const pool of [...live.pools].sort((a, b) => a.name.localeCompare(b.name))) {
     options.push(h("option", { value: pool.name, selected: pool.name === scope }, pool.name));
   }
-  return h("select", { id: "scope", onchange: (event) => { scope = event.target.value; render(); } }, options);
+  return h("select", { id: "scope", onchange: (event) => { scope = event.target.value; render(true); } }, options);
 }
 
 function overview() {
@@ -290,7 +290,7 @@ function later(name) {
   clearTimeout(timer);
   timer = setTimeout(async () => {
     if (VIEWS[view()].rows) await load();
-    render();
+    render(true);
     const box = $(`search-${name}`);
     box?.focus();
     box?.setSelectionRange(box.value.length, box.value.length);
@@ -398,7 +398,7 @@ function historyView() {
     title, points: told.points, range: chosen.range, format, floor,
     lines: lines.map(([field, name, kind]) => ({ at: at(field), name, class: kind })),
   }));
-  const reload = async () => { await load(); render(); };
+  const reload = async () => { await load(); render(true); };
   const trend = told.trend && told.trend.fit > 0.2
     ? `In use: ${told.trend.per_hour >= 0 ? "+" : ""}${number(told.trend.per_hour, 1)} an hour (the line explains ${number(told.trend.fit * 100)} %). ${told.full_in_seconds === null ? "" : `Full in about ${time(told.full_in_seconds)} if it goes on like this.`}`
     : "No trend: what moves here does not follow a line.";
@@ -544,13 +544,14 @@ async function load() {
 
 let shown = "";
 
-function render() {
+// `forced` by whoever works with a field: their own change must show.
+function render(forced = false) {
   if (!live) return;
   const name = view();
   const holder = $("view");
   // Whoever works with a field must not lose it to the next look.
   const active = document.activeElement;
-  if (shown === name && holder.contains(active) && (active.matches("select, input") || document.querySelector("dialog"))) return;
+  if (!forced && shown === name && holder.contains(active) && (active.matches("select, input") || document.querySelector("dialog"))) return;
   const focus = active?.closest?.("#view") ? path(active) : null;
   const scroll = [...holder.querySelectorAll(".scroll, .events")].map((box) => [box.scrollLeft, box.scrollTop]);
   holder.replaceChildren(...VIEWS[name].show().flat().filter(Boolean));
