@@ -33,8 +33,17 @@ const PERIOD_LEAKS: Duration = Duration::from_secs(5);
 /// Checks under way at once: a thousand databases need not be asked in the same moment.
 const RUNNING_MAX: usize = 8;
 
-/// The databases that are watched: those of the configuration, and of the others those that have a
-/// pool. A name that a stranger made up is none of them.
+/// The pools that are watched: those of databases in the configuration, and of the others those
+/// that have reached a server. A name that a stranger made up leads to none: asking for it again
+/// and again, or an alert for each, is what the stranger wants.
+pub(super) fn observed_pools(catalog: &Catalog) -> Vec<Arc<Pool>> {
+    let mut pools = catalog.pools();
+    pools.retain(|pool| !pool.database.auto || pool.total(|stats| &stats.connects) > 0);
+    pools
+}
+
+/// The databases that are watched: those of the configuration, and of the others those with one of
+/// the pools that are watched.
 pub(super) fn observed(catalog: &Catalog, pools: &[Arc<Pool>]) -> Vec<Arc<Database>> {
     let mut all = catalog.databases();
     let has_pool =
@@ -122,7 +131,7 @@ pub(super) async fn run<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         let view = shared.catalog.view();
         let http = &view.config.http;
         if !http.check_period.is_zero() {
-            let pools = shared.catalog.pools();
+            let pools = observed_pools(&shared.catalog);
             let databases = observed(&shared.catalog, &pools);
             checks.known.lock().retain(|name, _| databases.iter().any(|d| d.name == *name));
             for database in databases {

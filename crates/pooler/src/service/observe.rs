@@ -142,15 +142,15 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Source for Reporter<E> 
     }
 
     fn pools(&self) -> Vec<model::Pool> {
-        let mut pools: Vec<model::Pool> =
-            self.shared().catalog.pools().iter().map(|pool| self.pool(pool)).collect();
+        let pools = check::observed_pools(&self.shared().catalog);
+        let mut pools: Vec<model::Pool> = pools.iter().map(|pool| self.pool(pool)).collect();
         pools.sort_by(|a, b| a.name.cmp(&b.name));
         pools
     }
 
     fn databases(&self) -> Vec<model::Database> {
         let catalog = &self.shared().catalog;
-        let mut all = check::observed(catalog, &catalog.pools());
+        let mut all = check::observed(catalog, &check::observed_pools(catalog));
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all.iter().map(|database| self.database(database)).collect()
     }
