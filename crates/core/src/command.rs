@@ -88,6 +88,23 @@ pub enum Command {
     },
 }
 
+/// A connection that went from its user to a waiter in one step, see
+/// [`PoolCore::hand_over`](crate::PoolCore::hand_over): what `Grant` says of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the waiter has the connection and has to be told"]
+pub struct Handover {
+    /// Who waited; the id is worth nothing from now on.
+    pub waiter: WaiterId,
+    /// What the caller passed to `acquire`.
+    pub caller: u64,
+    /// Where the caller is.
+    pub lane: Lane,
+    /// Where the connection is.
+    pub home: Lane,
+    /// How long the caller waited.
+    pub waited: Duration,
+}
+
 /// Why a caller got no connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {

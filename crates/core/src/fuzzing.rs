@@ -206,6 +206,14 @@ impl Shell {
             }
             3 => self.pool.failed(self.now, conn, Failure::Lost),
             4 | 5 => self.pool.release(self.now, conn, lane, Fate::Reset),
+            6..=8 => match self.pool.hand_over(self.now, conn, lane, 1) {
+                Some(handover) => {
+                    let granted = self.check_order(handover.waiter, handover.home);
+                    assert_eq!((handover.caller, handover.lane), (granted.caller, granted.lane));
+                    self.held.push((conn, granted.lane));
+                }
+                None => self.pool.release(self.now, conn, lane, Fate::Reuse),
+            },
             _ => self.pool.release(self.now, conn, lane, Fate::Reuse),
         }
     }

@@ -4,7 +4,7 @@
 //! checked only for a waiter that has none coming, for `min`, or as a probe.
 //! Left out: the verbs that lead here (`pool.rs`), and time passing (`expire.rs`).
 
-use crate::command::{Acquire, CloseReason, Command, ConnectFailure, Fate, Refusal};
+use crate::command::{Acquire, CloseReason, Command, ConnectFailure, Fate, Handover, Refusal};
 use crate::limits::{Policy, Replacement};
 use crate::pool::{Allowance, Fill, Gate, Keeping, PoolCore};
 use crate::slot::{Lane, State};
@@ -43,7 +43,7 @@ impl PoolCore {
 
     /// Decides what becomes of a connection that nobody has any more.
     pub(crate) fn settle(&mut self, now: Timestamp, index: u32, fate: Fate) {
-        let reason = self.retirement(now, index);
+        let reason = self.retirement(now, index, self.slots.at(index).uses);
         if reason == Some(CloseReason::Lifetime) && self.outlives(now, index) {
             self.offer(now, index);
         } else if let Some(reason) = reason {
@@ -144,6 +144,9 @@ impl PoolCore {
 
     /// Does for the waiters whatever can be done, and arms the timer for what can be done later.
     pub(crate) fn advance(&mut self, now: Timestamp) {
+        if self.is_exhausted() {
+            return;
+        }
         self.feed(now);
         self.arm_openings(now);
     }
@@ -264,7 +267,7 @@ impl PoolCore {
     }
 
     /// Returns why a connection nobody has is to be closed, or `None` when it may be used again.
-    fn retirement(&self, now: Timestamp, index: u32) -> Option<CloseReason> {
+    pub(crate) fn retirement(&self, now: Timestamp, index: u32, uses: u64) -> Option<CloseReason> {
         let slot = self.slots.at(index);
         let wanted = self.gate == Gate::Open && !self.waiters.is_empty();
         if self.keeping == Keeping::Nothing && (slot.epoch != self.epoch || !wanted) {
@@ -276,7 +279,7 @@ impl PoolCore {
         if slot.expires <= now {
             return Some(CloseReason::Lifetime);
         }
-        if self.policy.uses_max.is_some_and(|max| slot.uses >= max) {
+        if self.policy.uses_max.is_some_and(|max| uses >= max) {
             return Some(CloseReason::Uses);
         }
         self.is_over_limit().then_some(CloseReason::TooMany)
@@ -313,16 +316,9 @@ impl PoolCore {
     }
 
     fn grant(&mut self, now: Timestamp, id: WaiterId, index: u32) {
-        let waiter = self.waiters.remove(id).expect("chosen from the queue just now");
-        let waited = now.since(waiter.since);
-        self.slots.turn(index, State::InUse, now);
-        self.counters.granted += 1;
-        self.counters.granted_after_wait += 1;
-        self.counters.waited = self.counters.waited.saturating_add(waited);
-        let home = core::mem::replace(&mut self.slots.at_mut(index).home, waiter.lane);
-        let Waiter { caller, lane, .. } = waiter;
+        let Handover { waiter, caller, lane, home, waited } = self.serve(now, id, index);
         let conn = self.slots.id(index);
-        self.commands.push_back(Command::Grant { waiter: id, caller, lane, conn, home, waited });
+        self.commands.push_back(Command::Grant { waiter, caller, lane, conn, home, waited });
     }
 
     pub(crate) fn check(&mut self, now: Timestamp, index: u32) {

@@ -27,6 +27,7 @@ mod expire;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hand;
+mod handover;
 mod idle;
 mod invariant;
 mod lanes;
@@ -41,7 +42,9 @@ mod waiter;
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use budget::Budget;
-pub use command::{Acquire, CloseReason, Command, ConnectFailure, Failure, Fate, Refusal};
+pub use command::{
+    Acquire, CloseReason, Command, ConnectFailure, Failure, Fate, Handover, Refusal,
+};
 pub use connect::Health;
 pub use counters::{Counters, Counts};
 pub use limits::{IdleOrder, Jitter, Limits, OnFailing, Policy, Replacement};

@@ -15,6 +15,32 @@ fn a_released_connection_goes_to_the_oldest_waiter_in_the_same_call() {
 }
 
 #[test]
+fn a_connection_handed_over_goes_to_the_oldest_waiter_and_leaves_nothing_to_do() {
+    let mut bench = Bench::of_size(1);
+    let held = bench.busy(1);
+    bench.queue(A, 11);
+    bench.queue(A, 12);
+    let handover = bench.pool.hand_over(bench.now, held[0], A, 3).expect("somebody waits");
+    assert_eq!((handover.caller, handover.home), (11, A));
+    assert_eq!(bench.pool.poll_command(), None);
+    assert_eq!(bench.pool.uses(held[0]), Some(3));
+    assert_eq!(bench.pool.counts().in_use, 1);
+}
+
+#[test]
+fn what_may_not_be_used_again_is_not_handed_over() {
+    let policy = Policy { uses_max: Some(2), ..quiet() };
+    let mut bench = Bench::with(1, policy);
+    let held = bench.busy(1);
+    assert_eq!(bench.pool.hand_over(bench.now, held[0], A, 1), None, "nobody waits");
+    bench.queue(A, 11);
+    assert_eq!(bench.pool.hand_over(bench.now, held[0], A, 2), None, "it is worn out");
+    bench.pool.renew(bench.now);
+    assert_eq!(bench.pool.hand_over(bench.now, held[0], A, 1), None, "it is of an earlier epoch");
+    assert_eq!(bench.pool.counts().in_use, 1, "nothing was done");
+}
+
+#[test]
 fn a_waiter_who_left_is_never_granted() {
     let mut bench = Bench::of_size(1);
     let held = bench.busy(1);

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use headpond_core::{
-    Acquire, CloseReason, Command, ConnId, Failure, Fate, Lane, Limits, Policy, PoolCore,
+    Acquire, CloseReason, Command, ConnId, Failure, Fate, Handover, Lane, Limits, Policy, PoolCore,
     Timestamp, WaiterId,
 };
 use naive::{Answer, Gate, Naive, Said, State};
@@ -62,8 +62,10 @@ impl Twins {
                     1 | 2 => Fate::Reset,
                     _ => Fate::Reuse,
                 };
-                twins.pool.release(now, id, lane, fate);
                 twins.naive.release(number, lane, fate);
+                if second % 8 < 5 || !twins.hand_over(number, lane) {
+                    twins.pool.release(now, id, lane, fate);
+                }
             }),
             18..=22 => {
                 let state = [State::Opening, State::Opening, State::Checking, State::Resetting];
@@ -135,6 +137,22 @@ impl Twins {
             let id = self.ids[&number];
             verb(self, number, id);
         }
+    }
+
+    /// Gives a connection back the short way. The model has one way only, and has gone it: it must
+    /// have said that the connection was granted, and nothing else.
+    fn hand_over(&mut self, number: u64, lane: Lane) -> bool {
+        let now = self.naive.now;
+        let Some(handover) = self.pool.hand_over(now, self.ids[&number], lane, 1) else {
+            return false;
+        };
+        let Handover { waiter, caller, lane, home, waited } = handover;
+        assert_eq!(self.waiting.remove(&caller), Some(waiter));
+        self.served.push(waiter);
+        let granted = Said::Grant { caller, lane, number, home, waited };
+        assert_eq!(std::mem::take(&mut self.naive.said), [granted]);
+        assert_eq!(self.pool.poll_command(), None, "a handover is all there is to do");
+        true
     }
 
     fn abandon(&mut self, which: u8) {
