@@ -69,9 +69,11 @@ bench-pool: ## the library's pool beside deadpool, bb8, sqlx's and mobc; writes 
 fuzz: ## every parser and both session directions, 60 s each (ARGS="--seconds 5 first_packet")
 	@$(CARGO) xtask fuzz $(ARGS)
 
-loom: ## the library's free list in every schedule of a few threads
-	RUSTFLAGS="--cfg loom" $(CARGO) test --release --locked --package headpond --lib \
-	    --target-dir $(TARGET)/loom freelist_model
+loom: ## what the library's threads share: every schedule of a few threads (loom), random ones of more (shuttle)
+	RUSTFLAGS="--cfg headpond_loom" $(CARGO) test --release --locked --package headpond --lib \
+	    --target-dir $(TARGET)/loom schedules
+	RUSTFLAGS="--cfg headpond_shuttle" $(CARGO) test --release --locked --package headpond --lib \
+	    --target-dir $(TARGET)/shuttle schedules -- --nocapture
 
 sim: ## 10,000 seeds of the pooler on a simulated network with faults (ARGS="--seeds 500")
 	@$(CARGO) xtask sim $(ARGS)

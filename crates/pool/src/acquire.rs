@@ -109,12 +109,17 @@ impl<M: Manager> Acquiring<M> {
         self.poll_slowly(shared, cx)
     }
 
+    #[inline(never)]
     fn poll_slowly(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Poll<Got<M>> {
         loop {
             match &mut self.step {
                 Step::Start => match shared.ask(self.site, self.wish(Turn::Own), cx.waker()) {
                     Asked::Granted(entry) => return self.offer(shared, cx, entry),
-                    Asked::Queued(key) => self.step = Step::Queued(key),
+                    Asked::Queued(key) => {
+                        // The queue has the waker already.
+                        self.step = Step::Queued(key);
+                        return Poll::Pending;
+                    }
                     Asked::Refused(error) => {
                         self.step = Step::Done;
                         return Poll::Ready(Err(error));
@@ -122,13 +127,15 @@ impl<M: Manager> Acquiring<M> {
                 },
                 Step::Queued(key) => {
                     let key = *key;
-                    let Some(outcome) = shared.outcome(key, cx.waker()) else {
+                    let Poll::Ready(outcome) = shared.outcome(key, cx) else {
                         return Poll::Pending;
                     };
                     self.step = Step::Done;
                     match outcome {
                         Outcome::Granted(mut entry) => {
-                            shared.lend(&mut entry, shared.clock.coarse(), self.site);
+                            // Others could not have it since it was granted.
+                            let since = entry.touched;
+                            shared.lend(&mut entry, since, self.site);
                             return self.offer(shared, cx, entry);
                         }
                         Outcome::Refused(refusal) => {
@@ -197,6 +204,7 @@ impl<M: Manager> Acquiring<M> {
     }
 
     /// Leaves the queue.
+    #[inline]
     pub(crate) fn abandon(&mut self, shared: &Shared<M>) {
         if let Step::Queued(key) = self.step {
             self.step = Step::Done;
@@ -225,17 +233,17 @@ impl<M: Manager> Shared<M> {
     /// Asks the core for a connection.
     fn ask(&self, site: &'static Location<'static>, mut wish: Wish, waker: &Waker) -> Asked<M> {
         let task = tokio::task::try_id();
-        let nested = task.and_then(|task| self.spots.loans().find(|loan| loan.task == Some(task)));
+        let nested = task.and_then(|task| self.spots.site_of(task));
         loop {
             let asked = self.enter_shut(|kept, now| {
                 kept.see_to_driver(self);
                 if kept.runtime.is_none() {
                     return Asked::Refused(Error::NoRuntime { pool: Arc::clone(&self.name) });
                 }
-                if let Some(loan) = nested
+                if let Some(held_since) = nested
                     && wish.patience != Patience::None
                     && kept.would_wait()
-                    && let Some(error) = kept.judge_nested(self, task, loan.site)
+                    && let Some(error) = kept.judge_nested(self, task, held_since)
                 {
                     return Asked::Refused(error);
                 }
@@ -267,34 +275,6 @@ impl<M: Manager> Shared<M> {
             Asked::Refused(error) => Err(error),
             Asked::Queued(_) => unreachable!("a caller without patience is not queued"),
         }
-    }
-
-    /// Returns what became of a waiting caller, or leaves its waker.
-    fn outcome(&self, key: usize, waker: &Waker) -> Option<Outcome<M>> {
-        let mut kept = self.kept.lock();
-        let waiting = kept.waiting.get_mut(key).expect("who waits is in the slab");
-        if waiting.outcome.is_some() {
-            return kept.waiting.remove(key).outcome;
-        }
-        match &mut waiting.waker {
-            Some(before) => before.clone_from(waker),
-            None => waiting.waker = Some(waker.clone()),
-        }
-        None
-    }
-
-    /// Takes a caller out of the queue, or passes on what it was granted.
-    fn abandon(&self, key: usize) {
-        self.enter(|kept, now| {
-            let waiting = kept.waiting.remove(key);
-            match waiting.outcome {
-                Some(Outcome::Granted(entry)) => kept.return_grant(now, entry),
-                Some(Outcome::Refused(_)) => {}
-                None => {
-                    kept.core.abandon(now, waiting.id);
-                }
-            }
-        });
     }
 
     /// Puts a refusal into words, with everything that is known.
@@ -329,8 +309,9 @@ impl<M: Manager> Kept<M> {
         let deadline = wait.map(|wait| now + wait);
         // The place in the slab is taken first: its key is what the core calls the caller by.
         let id = WaiterId::from_bits(u64::MAX);
-        let waiting = Waiting { waker: Some(waker.clone()), outcome: None, id, task };
+        let waiting = Waiting { waker: Some(waker.clone()), refusal: None, id, task };
         let key = self.waiting.insert(waiting);
+        shared.seats.make_room(key);
         let caller = key as u64;
         let acquire = match wish.turn {
             Turn::Again => self.core.regrant(now, LANE, caller, deadline),

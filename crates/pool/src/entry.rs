@@ -20,6 +20,8 @@ pub(crate) struct Entry<C> {
     pub(crate) untold_max: u64,
     /// When it was lent or came back, whichever is later.
     pub(crate) touched: Timestamp,
+    /// Where its user found it when it had waited; given back under the lock, with the connection.
+    pub(crate) seat: Option<usize>,
     /// The exact start of the loan, if this one is measured.
     pub(crate) began: Option<Instant>,
 }

@@ -24,10 +24,9 @@ mod entry;
 mod error;
 mod events;
 mod freelist;
-#[cfg(all(test, loom))]
-mod freelist_model;
 mod get;
 mod guard;
+mod handover;
 mod holders;
 mod hooks;
 mod house;
@@ -44,6 +43,9 @@ mod pool;
 #[cfg(feature = "config")]
 pub mod registry;
 pub mod retry;
+#[cfg(all(test, any(headpond_loom, headpond_shuttle)))]
+mod schedules;
+mod seats;
 mod settings;
 mod shared;
 mod sizing;

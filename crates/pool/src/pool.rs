@@ -36,7 +36,7 @@ pub struct Pool<M: Manager> {
 pub struct Distributions {
     /// Waits for a connection; loans that did not have to wait count as zero.
     pub wait: Distribution,
-    /// Loans. A busy pool measures at least one for each connection in each tick of the kernel.
+    /// Loans. A busy pool measures at least one for each connection in each 4 ms.
     pub usage: Distribution,
     /// Connects that succeeded.
     pub connect: Distribution,

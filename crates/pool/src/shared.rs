@@ -30,10 +30,11 @@ use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::error::{ConnectError, Error};
 use crate::events::{Errors, EventKind, Events};
-use crate::freelist::{Freelist, Taken};
+use crate::freelist::Freelist;
 use crate::holders::Spots;
 use crate::hooks::Hooks;
 use crate::manager::{CloseReason, Manager};
+use crate::seats::Seats;
 use crate::settings::{Check, Settings};
 use crate::sizing::Sizer;
 use crate::task::{Job, Work};
@@ -50,6 +51,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) hooks: Hooks<M::Connection>,
     pub(crate) clock: Clock,
     pub(crate) free: Freelist<Boxed<M>>,
+    /// What those who wait were granted and have not fetched yet, by their key.
+    pub(crate) seats: Seats<Boxed<M>>,
     pub(crate) spots: Spots,
     /// Changes when connections must be shown to the core before they are lent again.
     pub(crate) epoch: AtomicU64,
@@ -74,7 +77,7 @@ pub(crate) struct Kept<M: Manager> {
     pub(crate) settings: Settings,
     /// Connections that the core decides about, by place.
     parked: Vec<Option<Boxed<M>>>,
-    pub(crate) waiting: Slab<Waiting<M>>,
+    pub(crate) waiting: Slab<Waiting>,
     pub(crate) breaker: Option<Breaker>,
     /// Leaves to connect, by place.
     permits: Vec<Option<breaker::Permit>>,
@@ -95,14 +98,14 @@ pub(crate) struct Kept<M: Manager> {
     pub(crate) leaks: u64,
     pub(crate) nested: u64,
     /// What the pool has of the budget, if there is one.
-    share: Option<Share>,
+    pub(crate) share: Option<Share>,
     pub(crate) errors: Errors,
 }
 
-/// A caller in the queue.
-pub(crate) struct Waiting<M: Manager> {
+/// A caller in the queue; after it was granted a connection only what keeps its key from others.
+pub(crate) struct Waiting {
     pub(crate) waker: Option<Waker>,
-    pub(crate) outcome: Option<Outcome<M>>,
+    pub(crate) refusal: Option<Refusal>,
     pub(crate) id: WaiterId,
     pub(crate) task: Option<Id>,
 }
@@ -126,6 +129,7 @@ impl<M: Manager> Shared<M> {
             name,
             manager,
             free: Freelist::new(),
+            seats: Seats::new(),
             spots: Spots::new(),
             epoch: AtomicU64::new(1),
             check_after: AtomicU64::new(check_after(&settings)),
@@ -171,24 +175,30 @@ impl<M: Manager> Shared<M> {
     #[inline]
     pub(crate) fn take_idle(&self, site: &'static Location<'static>) -> Option<Boxed<M>> {
         loop {
-            let Taken::Value(place, mut entry) = self.free.take() else { return None };
+            let mut entry = self.free.take()?;
             let now = self.clock.coarse();
-            let idle = now.since(entry.touched);
-            let rested = crate::clock::nanos(idle) >= self.check_after.load(Ordering::Relaxed);
+            let idle = now.as_nanos().saturating_sub(entry.touched.as_nanos());
+            let rested = idle >= self.check_after.load(Ordering::Relaxed);
             let current = entry.epoch == self.epoch.load(Ordering::Acquire);
             if rested || !current || now >= entry.expires {
-                self.enter(|kept, now| kept.lay_aside(now, entry));
+                self.show(entry);
                 continue;
             }
             if !self.manager.is_usable(&mut entry.conn) {
                 self.discard(entry, CloseReason::Broken);
                 continue;
             }
-            let spot = self.spots.at(place);
+            let spot = self.spots.at(entry.place());
             spot.quick.store(spot.quick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             self.lend(&mut entry, now, site);
             return Some(entry);
         }
+    }
+
+    /// Gives the core an idle connection that may not be lent as it is.
+    #[cold]
+    fn show(&self, entry: Boxed<M>) {
+        self.enter(|kept, now| kept.lay_aside(now, entry));
     }
 
     /// Tells listeners, if there may be any.
@@ -216,7 +226,7 @@ impl<M: Manager> Shared<M> {
         self.tell(EventKind::Acquire);
         entry.untold += 1;
         entry.touched = now;
-        if self.spots.at(entry.place()).lend(now, site, tokio::task::try_id()) {
+        if self.spots.lend(entry.place(), (now, tokio::task::try_id()), site) {
             entry.began = Some(tokio::time::Instant::now());
         }
     }
@@ -232,31 +242,45 @@ impl<M: Manager> Shared<M> {
         self.tell(EventKind::Release);
         let site = self.spots.at(entry.place()).end();
         if let Some(began) = entry.began.take() {
-            self.usage.lock().record_loan(site, began.elapsed());
-        }
-        if fate == Fate::Reuse
-            && !self.looks_at_returns
-            && entry.untold < entry.untold_max
-            && entry.epoch == self.epoch.load(Ordering::Acquire)
-            && !self.is_needed_elsewhere()
-        {
-            let now = self.clock.coarse();
-            if now < entry.expires {
-                entry.touched = now;
-                match self.free.put(entry.place(), entry) {
-                    Ok(()) => return,
-                    Err(back) => entry = back,
-                }
-            }
+            self.measure(site, began);
         }
         let fate = match fate {
             Fate::Reuse if self.looks_at_returns => Fate::Reset,
             fate => fate,
         };
-        self.enter(|kept, now| kept.release(now, entry, fate));
+        match self.put_down(entry, fate) {
+            Ok(()) => {}
+            Err(entry) => self.take_back(entry, fate),
+        }
+    }
+
+    /// Records how long a loan lasted.
+    #[cold]
+    fn measure(&self, site: Option<&'static Location<'static>>, began: tokio::time::Instant) {
+        self.usage.lock().record_loan(site, began.elapsed());
+    }
+
+    /// Lays a connection into the free list, if it may be lent again as it is.
+    #[inline]
+    fn put_down(&self, mut entry: Boxed<M>, fate: Fate) -> Result<(), Boxed<M>> {
+        if fate != Fate::Reuse
+            || self.free.is_closed()
+            || entry.untold >= entry.untold_max
+            || entry.epoch != self.epoch.load(Ordering::Acquire)
+            || self.is_needed_elsewhere()
+        {
+            return Err(entry);
+        }
+        let now = self.clock.coarse();
+        if now >= entry.expires {
+            return Err(entry);
+        }
+        entry.touched = now;
+        self.free.put(entry.place(), entry)
     }
 
     /// Gives up a connection that nobody should have.
+    #[cold]
     pub(crate) fn discard(&self, entry: Boxed<M>, reason: CloseReason) {
         self.spots.at(entry.place()).end();
         self.enter(|kept, now| kept.release(now, entry, Fate::Discard(reason)));
@@ -274,10 +298,12 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Lets a connection go out of the pool.
-    pub(crate) fn forget(&self, entry: Entry<M::Connection>) -> M::Connection {
+    pub(crate) fn forget(&self, mut entry: Entry<M::Connection>) -> M::Connection {
         self.spots.at(entry.place()).end();
-        let id = entry.id;
-        self.enter(|kept, now| kept.core.failed(now, id, Failure::Lost));
+        self.enter(|kept, now| {
+            kept.vacate(&mut entry);
+            kept.core.failed(now, entry.id, Failure::Lost);
+        });
         self.changed.notify_waiters();
         self.tell(EventKind::Remove(None));
         entry.conn
@@ -322,9 +348,11 @@ impl<M: Manager> Shared<M> {
         let now = self.clock.now();
         let mut kept = self.kept.lock();
         let result = verb(&mut kept, now);
-        let work = kept.carry_out(self, now);
-        drop(kept);
-        work.run(self);
+        if !kept.is_settled() {
+            let work = kept.carry_out(self, now);
+            drop(kept);
+            work.run(self);
+        }
         result
     }
 
@@ -386,7 +414,8 @@ impl<M: Manager> Kept<M> {
         self.core.grant_undeliverable(now, id, LANE);
     }
 
-    pub(crate) fn park(&mut self, entry: Boxed<M>) {
+    pub(crate) fn park(&mut self, mut entry: Boxed<M>) {
+        self.vacate(&mut entry);
         let place = entry.place();
         if self.parked.len() <= place {
             self.parked.resize_with(place + 1, || None);
@@ -419,7 +448,7 @@ impl<M: Manager> Kept<M> {
         (id, conn): (ConnId, M::Connection),
     ) {
         shared.spots.make_room(id.index());
-        shared.free.make_room(id.index(), self.shut);
+        shared.free.make_room(id.index());
         self.record(now, id, breaker::Outcome::Success);
         self.last_error = None;
         self.park(Box::new(Entry {
@@ -430,6 +459,7 @@ impl<M: Manager> Kept<M> {
             untold: 0,
             untold_max: 0,
             touched: now,
+            seat: None,
             began: None,
         }));
         self.core.ready(now, id, LANE);
@@ -468,7 +498,7 @@ impl<M: Manager> Kept<M> {
     }
 
     /// Carries out what the core decided, as far as it can be done under the lock.
-    fn carry_out(&mut self, shared: &Shared<M>, now: Timestamp) -> Work<M> {
+    pub(crate) fn carry_out(&mut self, shared: &Shared<M>, now: Timestamp) -> Work<M> {
         let mut work = Work::new();
         self.carry_out_commands(shared, now, &mut work);
         if shared.is_needed_elsewhere() && self.give_up_for_others(now) {
@@ -494,13 +524,23 @@ impl<M: Manager> Kept<M> {
                 Command::Grant { caller, conn, waited, .. } => {
                     self.waits.record(crate::clock::nanos(waited));
                     let entry = self.unpark(shared, conn);
-                    self.answer(caller, Outcome::Granted(entry), work);
+                    work.wake(self.seat(shared, now, caller, entry));
                 }
                 Command::Refuse { caller, refusal, .. } => {
-                    self.answer(caller, Outcome::Refused(refusal), work);
+                    let waiting = self.waiting_mut(caller);
+                    waiting.refusal = Some(refusal);
+                    work.wake(waiting.waker.take());
                 }
             }
         }
+    }
+
+    /// Returns whether nothing follows from what was done: no command and no earlier deadline, and
+    /// the free list is as it should be. Only then `carry_out` need not be called.
+    fn is_settled(&self) -> bool {
+        let waiting = self.shut && self.core.counts().waiting > 0;
+        let quiet = waiting && self.share.is_none() && !self.core.has_commands();
+        quiet && self.rounds && self.next_deadline() >= self.due && !self.core.is_closed()
     }
 
     /// Opens the free list, wakes who has to be woken, and says where the work runs.
@@ -567,13 +607,6 @@ impl<M: Manager> Kept<M> {
             self.postponed_until = None;
             self.core.budget_available(now);
         }
-    }
-
-    fn answer(&mut self, caller: u64, outcome: Outcome<M>, work: &mut Work<M>) {
-        let key = usize::try_from(caller).expect("it was a key of the slab");
-        let waiting = self.waiting.get_mut(key).expect("who waits is in the slab");
-        waiting.outcome = Some(outcome);
-        work.wake(waiting.waker.take());
     }
 
     /// Returns how long the open breaker still rejects; none while it does not.

@@ -1,19 +1,22 @@
-//! What threads share, by the names that both the real thing and the model checker have.
+//! What threads share, by the names that both the real thing and the model checkers have.
 //!
-//! Invariant: a [`Cell`] is touched by one thread at a time, as the list that owns it sees to; it
-//! needs no `unsafe`, because it is checked and not assumed.
+//! Invariant: the content of a [`Cell`] is exchanged in one step that also passes on what was done
+//! before it (acquire and release); it needs no `unsafe`.
 
-#[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+#[cfg(headpond_loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+#[cfg(headpond_shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// One value, or none.
-#[cfg(not(loom))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 pub(crate) struct Cell<T>(crossbeam_utils::atomic::AtomicCell<Option<T>>);
 
-#[cfg(not(loom))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 impl<T> Cell<T> {
     pub(crate) fn new() -> Self {
         Self(crossbeam_utils::atomic::AtomicCell::new(None))
@@ -30,22 +33,29 @@ impl<T> Cell<T> {
     }
 }
 
-/// One value, or none; the model checker fails if two threads meet here.
-#[cfg(loom)]
+/// One value, or none; the model checker fails if a value is overwritten.
+#[cfg(headpond_loom)]
 pub(crate) struct Cell<T>(loom::sync::Mutex<Option<T>>);
 
-#[cfg(loom)]
+/// One value, or none; the scheduler fails if a value is overwritten.
+#[cfg(headpond_shuttle)]
+pub(crate) struct Cell<T>(shuttle::sync::Mutex<Option<T>>);
+
+#[cfg(any(headpond_loom, headpond_shuttle))]
 impl<T> Cell<T> {
     pub(crate) fn new() -> Self {
-        Self(loom::sync::Mutex::new(None))
+        #[cfg(headpond_loom)]
+        return Self(loom::sync::Mutex::new(None));
+        #[cfg(headpond_shuttle)]
+        return Self(shuttle::sync::Mutex::new(None));
     }
 
     pub(crate) fn take(&self) -> Option<T> {
-        self.0.try_lock().expect("two threads at one place").take()
+        self.0.lock().expect("nobody panics with it").take()
     }
 
     pub(crate) fn put(&self, value: T) {
-        let before = self.0.try_lock().expect("two threads at one place").replace(value);
+        let before = self.0.lock().expect("nobody panics with it").replace(value);
         assert!(before.is_none(), "a value was overwritten");
     }
 }
@@ -65,6 +75,6 @@ impl<T> OnceBox<T> {
 
     pub(crate) fn set(&self, value: T) {
         let filled = self.0.set(Box::new(value));
-        assert!(filled.is_ok(), "a segment is made once, under the lock");
+        assert!(filled.is_ok(), "it is filled once, under the lock");
     }
 }

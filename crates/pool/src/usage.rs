@@ -1,7 +1,7 @@
 //! How long loans, waits and connects last: all together, and loans by where they were asked for.
 //!
 //! Invariant: every wait and every connect is recorded; of loans of one connection at least one in
-//! each tick of the coarse clock is, so that a busy pool is sampled and a quiet one recorded whole.
+//! each tick of 4 ms is, so that a busy pool is sampled and a quiet one recorded whole.
 //! Left out: what is done about it (`leak.rs`).
 
 use std::collections::HashMap;
