@@ -72,9 +72,9 @@ fuzz: ## every parser and both session directions, 60 s each (ARGS="--seconds 5 
 	@$(CARGO) xtask fuzz $(ARGS)
 
 loom: ## what the library's threads share: every schedule of a few threads (loom), random ones of more (shuttle)
-	RUSTFLAGS="--cfg loom" $(CARGO) test --release --locked --package headpond --lib \
+	RUSTFLAGS="--cfg headpond_loom" $(CARGO) test --release --locked --package headpond --lib \
 	    --target-dir $(TARGET)/loom schedules
-	RUSTFLAGS="--cfg shuttle" $(CARGO) test --release --locked --package headpond --lib \
+	RUSTFLAGS="--cfg headpond_shuttle" $(CARGO) test --release --locked --package headpond --lib \
 	    --target-dir $(TARGET)/shuttle schedules -- --nocapture
 
 sim: ## 10,000 seeds of the pooler on a simulated network with faults (ARGS="--seeds 500")

@@ -4,9 +4,7 @@
 //! checked only for a waiter that has none coming, for `min`, or as a probe.
 //! Left out: the verbs that lead here (`pool.rs`), and time passing (`expire.rs`).
 
-use crate::command::{
-    Acquire, CloseReason, Command, ConnectFailure, Fate, Handover, Refusal,
-};
+use crate::command::{Acquire, CloseReason, Command, ConnectFailure, Fate, Handover, Refusal};
 use crate::limits::{Policy, Replacement};
 use crate::pool::{Allowance, Fill, Gate, Keeping, PoolCore};
 use crate::slot::{Lane, State};
@@ -269,12 +267,7 @@ impl PoolCore {
     }
 
     /// Returns why a connection nobody has is to be closed, or `None` when it may be used again.
-    pub(crate) fn retirement(
-        &self,
-        now: Timestamp,
-        index: u32,
-        uses: u64,
-    ) -> Option<CloseReason> {
+    pub(crate) fn retirement(&self, now: Timestamp, index: u32, uses: u64) -> Option<CloseReason> {
         let slot = self.slots.at(index);
         let wanted = self.gate == Gate::Open && !self.waiters.is_empty();
         if self.keeping == Keeping::Nothing && (slot.epoch != self.epoch || !wanted) {

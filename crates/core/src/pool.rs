@@ -345,6 +345,12 @@ impl PoolCore {
         self.commands.pop_front()
     }
 
+    /// Returns whether there is something to do.
+    #[must_use]
+    pub fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
     /// Returns how many connections are in which state, and how many callers wait.
     #[must_use]
     pub const fn counts(&self) -> Counts {

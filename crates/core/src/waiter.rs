@@ -48,6 +48,15 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
+    /// Returns whether it counts as having arrived earlier.
+    fn goes_before(&self, other: &Self) -> bool {
+        // Without priorities, which is nearly always, this is all.
+        if self.boost == other.boost {
+            return self.since < other.since;
+        }
+        self.rank() < other.rank()
+    }
+
     /// Returns when it counts as having arrived: the smaller is served first.
     fn rank(&self) -> i128 {
         i128::from(self.since.as_nanos()) - i128::from(crate::time::nanos(self.boost))
@@ -96,7 +105,7 @@ impl Waiters {
         }
         while let Some(member) = at {
             let before = self.waiter(member);
-            if before.again || before.rank() <= waiter.rank() {
+            if before.again || !waiter.goes_before(before) {
                 break;
             }
             next = Some(member);

@@ -109,12 +109,17 @@ impl<M: Manager> Acquiring<M> {
         self.poll_slowly(shared, cx)
     }
 
+    #[inline(never)]
     fn poll_slowly(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Poll<Got<M>> {
         loop {
             match &mut self.step {
                 Step::Start => match shared.ask(self.site, self.wish(Turn::Own), cx.waker()) {
                     Asked::Granted(entry) => return self.offer(shared, cx, entry),
-                    Asked::Queued(key) => self.step = Step::Queued(key),
+                    Asked::Queued(key) => {
+                        // The queue has the waker already.
+                        self.step = Step::Queued(key);
+                        return Poll::Pending;
+                    }
                     Asked::Refused(error) => {
                         self.step = Step::Done;
                         return Poll::Ready(Err(error));
@@ -199,6 +204,7 @@ impl<M: Manager> Acquiring<M> {
     }
 
     /// Leaves the queue.
+    #[inline]
     pub(crate) fn abandon(&mut self, shared: &Shared<M>) {
         if let Step::Queued(key) = self.step {
             self.step = Step::Done;

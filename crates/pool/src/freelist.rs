@@ -18,10 +18,10 @@
 use crate::sync::{AtomicBool, AtomicUsize, Cell, OnceBox, Ordering};
 
 /// Places in one segment.
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 pub(crate) const PLACES: usize = 64;
 /// Few, because model checkers make all of them for every schedule.
-#[cfg(any(loom, shuttle))]
+#[cfg(any(headpond_loom, headpond_shuttle))]
 pub(crate) const PLACES: usize = 2;
 const SEGMENTS: usize = 64;
 
@@ -30,7 +30,9 @@ pub(crate) const CAPACITY: usize = PLACES * SEGMENTS;
 
 /// Takes and gives back values by place.
 pub(crate) struct Freelist<T> {
-    segments: [OnceBox<Segment<T>>; SEGMENTS],
+    /// The first segment is at hand: most pools have no other.
+    first: Segment<T>,
+    further: [OnceBox<Segment<T>>; SEGMENTS - 1],
     /// Places that exist, from the first.
     places: AtomicUsize,
     /// Where looking is begun: mostly nothing lies below.
@@ -43,21 +45,21 @@ struct Segment<T> {
     cells: [Cell<T>; PLACES],
 }
 
-/// What `take` found.
-pub(crate) enum Taken<T> {
-    /// A value, with its place.
-    Value(usize, T),
-    /// Nothing lies here at the moment.
-    Empty,
-    /// The list is closed.
-    Closed,
+impl<T> Segment<T> {
+    fn new() -> Self {
+        Self {
+            marks: std::array::from_fn(|_| AtomicBool::new(false)),
+            cells: std::array::from_fn(|_| Cell::new()),
+        }
+    }
 }
 
 impl<T> Freelist<T> {
     /// Returns a closed list.
     pub(crate) fn new() -> Self {
         Self {
-            segments: std::array::from_fn(|_| OnceBox::new()),
+            first: Segment::new(),
+            further: std::array::from_fn(|_| OnceBox::new()),
             places: AtomicUsize::new(0),
             lowest: AtomicUsize::new(0),
             closed: AtomicBool::new(true),
@@ -66,12 +68,9 @@ impl<T> Freelist<T> {
 
     /// Makes room for a place. Called under the owner's lock, while the list is closed or open.
     pub(crate) fn make_room(&self, place: usize) {
-        for segment in &self.segments[..=place / PLACES] {
+        for segment in &self.further[..place / PLACES] {
             if segment.get().is_none() {
-                segment.set(Segment {
-                    marks: std::array::from_fn(|_| AtomicBool::new(false)),
-                    cells: std::array::from_fn(|_| Cell::new()),
-                });
+                segment.set(Segment::new());
             }
         }
         self.places.fetch_max(place + 1, Ordering::AcqRel);
@@ -83,23 +82,28 @@ impl<T> Freelist<T> {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Takes the value with the lowest place, or nearly.
+    /// Takes the value with the lowest place, or nearly; none if the list is closed.
     #[inline]
-    pub(crate) fn take(&self) -> Taken<T> {
+    pub(crate) fn take(&self) -> Option<T> {
         if self.is_closed() {
-            return Taken::Closed;
+            return None;
         }
-        let places = self.places.load(Ordering::Acquire);
         let lowest = self.lowest.load(Ordering::Relaxed);
-        for place in (lowest..places).chain(0..lowest.min(places)) {
-            if let Some(value) = self.take_at(place) {
-                if place != lowest {
-                    self.lowest.store(place, Ordering::Relaxed);
-                }
-                return Taken::Value(place, value);
-            }
+        match self.take_at(lowest) {
+            Some(value) => Some(value),
+            None => self.search(lowest),
         }
-        Taken::Empty
+    }
+
+    /// Takes a value from the places behind `from`, or before it.
+    fn search(&self, from: usize) -> Option<T> {
+        let places = self.places.load(Ordering::Acquire);
+        let mut around = (from + 1..places).chain(0..from.min(places));
+        around.find_map(|place| {
+            let value = self.take_at(place)?;
+            self.lowest.store(place, Ordering::Relaxed);
+            Some(value)
+        })
     }
 
     /// Lays a value down at its place.
@@ -169,6 +173,9 @@ impl<T> Freelist<T> {
 
     #[inline]
     fn segment(&self, place: usize) -> Option<&Segment<T>> {
-        self.segments.get(place / PLACES)?.get()
+        if place < PLACES {
+            return Some(&self.first);
+        }
+        self.further.get(place / PLACES - 1)?.get()
     }
 }

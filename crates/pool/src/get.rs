@@ -99,12 +99,14 @@ impl<M: Manager> Future for GetOwned<M> {
 }
 
 impl<M: Manager> Drop for Get<'_, M> {
+    #[inline]
     fn drop(&mut self) {
         self.acquiring.abandon(self.shared);
     }
 }
 
 impl<M: Manager> Drop for GetOwned<M> {
+    #[inline]
     fn drop(&mut self) {
         self.acquiring.abandon(&self.shared);
     }

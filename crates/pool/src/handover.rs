@@ -18,6 +18,7 @@ use crate::shared::{Boxed, Kept, LANE, Outcome, Shared, Waiting};
 
 impl<M: Manager> Shared<M> {
     /// Takes a connection back that the free list does not take, and does whatever follows.
+    #[inline(never)]
     pub(crate) fn take_back(&self, entry: Boxed<M>, fate: Fate) {
         let now = self.clock.now();
         let mut kept = self.kept.lock();
@@ -64,6 +65,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Takes a caller out of the queue, or passes on what it was granted.
+    #[cold]
     pub(crate) fn abandon(&self, key: usize) {
         self.enter(|kept, now| match self.seats.take(key) {
             Some(entry) => kept.return_grant(now, entry),

@@ -23,7 +23,6 @@ const TICK_BITS: u32 = 22;
 pub(crate) struct Spot {
     site: AtomicCell<Option<&'static Location<'static>>>,
     since: AtomicU64,
-    task: AtomicCell<Option<Id>>,
     /// Loans that did not go through the core.
     pub(crate) quick: AtomicU64,
     /// The start of the loan that was suspected to be a leak.
@@ -36,7 +35,15 @@ pub(crate) struct Spot {
 pub(crate) struct Spots {
     /// Places that have been lent from, at most.
     used: AtomicUsize,
-    segments: Box<[OnceLock<Box<[Spot; PLACES]>>]>,
+    /// The first segment is at hand: most pools have no other.
+    first: Box<Segment>,
+    further: Box<[OnceLock<Box<Segment>>]>,
+}
+
+struct Segment {
+    /// Which task has or had a place's connection, close together for those who search.
+    tasks: [AtomicCell<Option<Id>>; PLACES],
+    spots: [Spot; PLACES],
 }
 
 /// One loan, as read.
@@ -51,7 +58,8 @@ pub(crate) struct Loan {
 impl Spots {
     pub(crate) fn new() -> Self {
         let used = AtomicUsize::new(0);
-        Self { used, segments: (0..CAPACITY / PLACES).map(|_| OnceLock::new()).collect() }
+        let further = (1..CAPACITY / PLACES).map(|_| OnceLock::new()).collect();
+        Self { used, first: Segment::new(), further }
     }
 
     /// Returns a place's loan.
@@ -60,9 +68,34 @@ impl Spots {
     /// When the place is beyond what a pool can have.
     #[inline]
     pub(crate) fn at(&self, place: usize) -> &Spot {
-        let segment = self.segments.get(place / PLACES).expect("max is at most the capacity");
-        let spots = segment.get_or_init(|| Box::new(std::array::from_fn(|_| Spot::default())));
-        &spots[place % PLACES]
+        &self.segment(place).spots[place % PLACES]
+    }
+
+    /// Notes a loan. Returns whether it is to be measured exactly, see [`Spot::lend`].
+    #[inline]
+    pub(crate) fn lend(
+        &self,
+        place: usize,
+        (now, task): (Timestamp, Option<Id>),
+        site: &'static Location<'static>,
+    ) -> bool {
+        let segment = self.segment(place);
+        segment.tasks[place % PLACES].store(task);
+        segment.spots[place % PLACES].lend(now, site)
+    }
+
+    #[inline]
+    fn segment(&self, place: usize) -> &Segment {
+        if place < PLACES {
+            return &self.first;
+        }
+        let segment = self.further.get(place / PLACES - 1).expect("max is at most the capacity");
+        segment.get_or_init(Segment::new)
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        let further = self.further.iter().map_while(OnceLock::get);
+        std::iter::once(&*self.first).chain(further.map(Box::as_ref))
     }
 
     /// Makes room for a place.
@@ -72,41 +105,56 @@ impl Spots {
 
     /// Returns every loan there is.
     pub(crate) fn loans(&self) -> impl Iterator<Item = Loan> {
-        let spots = self.segments.iter().map_while(OnceLock::get).flat_map(|spots| spots.iter());
-        spots.take(self.used.load(Relaxed)).enumerate().filter_map(|(place, spot)| {
+        let pairs = self.segments().flat_map(|segment| segment.spots.iter().zip(&segment.tasks));
+        let pairs = pairs.take(self.used.load(Relaxed)).enumerate();
+        pairs.filter_map(|(place, (spot, task))| {
             let site = spot.site.load()?;
             let since = Timestamp::from_nanos(spot.since.load(Relaxed));
-            Some(Loan { place, site, since, task: spot.task.load() })
+            Some(Loan { place, site, since, task: task.load() })
         })
     }
 
     /// Returns where a task asked for a connection that it has, if it has one.
     pub(crate) fn site_of(&self, task: Id) -> Option<&'static Location<'static>> {
-        let spots = self.segments.iter().map_while(OnceLock::get).flat_map(|spots| spots.iter());
-        let mut spots = spots.take(self.used.load(Relaxed));
-        // Nobody else writes down this task, so what it wrote itself is what it reads.
-        spots.find_map(|spot| spot.site.load().filter(|_| spot.task.load() == Some(task)))
+        let mut used = self.used.load(Relaxed);
+        for segment in self.segments() {
+            let here = used.min(PLACES);
+            let (tasks, spots) = (&segment.tasks[..here], &segment.spots[..here]);
+            for (of, spot) in tasks.iter().zip(spots).filter(|(of, _)| of.load() == Some(task)) {
+                // It may have given it back since; and then somebody else may have it by now, who
+                // wrote down his own task before the site.
+                let site = spot.site.load();
+                if site.is_some() && of.load() == Some(task) {
+                    return site;
+                }
+            }
+            used -= here;
+        }
+        None
     }
 
     /// Returns how many loans did not go through the core.
     pub(crate) fn quick(&self) -> u64 {
-        let spots = self.segments.iter().map_while(OnceLock::get).flat_map(|spots| spots.iter());
+        let spots = self.segments().flat_map(|segment| &segment.spots);
         spots.map(|spot| spot.quick.load(Relaxed)).sum()
+    }
+}
+
+impl Segment {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            tasks: std::array::from_fn(|_| AtomicCell::new(None)),
+            spots: std::array::from_fn(|_| Spot::default()),
+        })
     }
 }
 
 impl Spot {
     /// Notes a loan. Returns whether it is to be measured exactly: the first in each tick is.
     #[inline]
-    pub(crate) fn lend(
-        &self,
-        now: Timestamp,
-        site: &'static Location<'static>,
-        task: Option<Id>,
-    ) -> bool {
+    fn lend(&self, now: Timestamp, site: &'static Location<'static>) -> bool {
         let now = now.as_nanos();
         self.since.store(now, Relaxed);
-        self.task.store(task);
         self.site.store(Some(site));
         // The first tick is not zero, so that its first loan is measured.
         let tick = (now >> TICK_BITS) + 1;

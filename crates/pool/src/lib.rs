@@ -45,7 +45,7 @@ mod pool;
 #[cfg(feature = "config")]
 pub mod registry;
 pub mod retry;
-#[cfg(all(test, any(loom, shuttle)))]
+#[cfg(all(test, any(headpond_loom, headpond_shuttle)))]
 mod schedules;
 mod seats;
 mod settings;

@@ -10,9 +10,9 @@
 use crate::sync::{Cell, OnceBox};
 
 /// Seats in the first row; each further row has twice as many.
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 const FIRST: usize = 64;
-#[cfg(any(loom, shuttle))]
+#[cfg(any(headpond_loom, headpond_shuttle))]
 const FIRST: usize = 2;
 const ROWS: usize = 32;
 

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::error::{ConnectError, Error};
 use crate::events::{Errors, EventKind, Events};
-use crate::freelist::{Freelist, Taken};
+use crate::freelist::Freelist;
 use crate::holders::Spots;
 use crate::hooks::Hooks;
 use crate::manager::{CloseReason, Manager};
@@ -175,24 +175,30 @@ impl<M: Manager> Shared<M> {
     #[inline]
     pub(crate) fn take_idle(&self, site: &'static Location<'static>) -> Option<Boxed<M>> {
         loop {
-            let Taken::Value(place, mut entry) = self.free.take() else { return None };
+            let mut entry = self.free.take()?;
             let now = self.clock.coarse();
-            let idle = now.since(entry.touched);
-            let rested = crate::clock::nanos(idle) >= self.check_after.load(Ordering::Relaxed);
+            let idle = now.as_nanos().saturating_sub(entry.touched.as_nanos());
+            let rested = idle >= self.check_after.load(Ordering::Relaxed);
             let current = entry.epoch == self.epoch.load(Ordering::Acquire);
             if rested || !current || now >= entry.expires {
-                self.enter(|kept, now| kept.lay_aside(now, entry));
+                self.show(entry);
                 continue;
             }
             if !self.manager.is_usable(&mut entry.conn) {
                 self.discard(entry, CloseReason::Broken);
                 continue;
             }
-            let spot = self.spots.at(place);
+            let spot = self.spots.at(entry.place());
             spot.quick.store(spot.quick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             self.lend(&mut entry, now, site);
             return Some(entry);
         }
+    }
+
+    /// Gives the core an idle connection that may not be lent as it is.
+    #[cold]
+    fn show(&self, entry: Boxed<M>) {
+        self.enter(|kept, now| kept.lay_aside(now, entry));
     }
 
     /// Tells listeners, if there may be any.
@@ -220,7 +226,7 @@ impl<M: Manager> Shared<M> {
         self.tell(EventKind::Acquire);
         entry.untold += 1;
         entry.touched = now;
-        if self.spots.at(entry.place()).lend(now, site, tokio::task::try_id()) {
+        if self.spots.lend(entry.place(), (now, tokio::task::try_id()), site) {
             entry.began = Some(tokio::time::Instant::now());
         }
     }
@@ -236,7 +242,7 @@ impl<M: Manager> Shared<M> {
         self.tell(EventKind::Release);
         let site = self.spots.at(entry.place()).end();
         if let Some(began) = entry.began.take() {
-            self.usage.lock().record_loan(site, began.elapsed());
+            self.measure(site, began);
         }
         let fate = match fate {
             Fate::Reuse if self.looks_at_returns => Fate::Reset,
@@ -246,6 +252,12 @@ impl<M: Manager> Shared<M> {
             Ok(()) => {}
             Err(entry) => self.take_back(entry, fate),
         }
+    }
+
+    /// Records how long a loan lasted.
+    #[cold]
+    fn measure(&self, site: Option<&'static Location<'static>>, began: tokio::time::Instant) {
+        self.usage.lock().record_loan(site, began.elapsed());
     }
 
     /// Lays a connection into the free list, if it may be lent again as it is.
@@ -268,6 +280,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Gives up a connection that nobody should have.
+    #[cold]
     pub(crate) fn discard(&self, entry: Boxed<M>, reason: CloseReason) {
         self.spots.at(entry.place()).end();
         self.enter(|kept, now| kept.release(now, entry, Fate::Discard(reason)));
@@ -335,9 +348,11 @@ impl<M: Manager> Shared<M> {
         let now = self.clock.now();
         let mut kept = self.kept.lock();
         let result = verb(&mut kept, now);
-        let work = kept.carry_out(self, now);
-        drop(kept);
-        work.run(self);
+        if !kept.is_settled() {
+            let work = kept.carry_out(self, now);
+            drop(kept);
+            work.run(self);
+        }
         result
     }
 
@@ -518,6 +533,14 @@ impl<M: Manager> Kept<M> {
                 }
             }
         }
+    }
+
+    /// Returns whether nothing follows from what was done: no command and no earlier deadline, and
+    /// the free list is as it should be. Only then `carry_out` need not be called.
+    fn is_settled(&self) -> bool {
+        let waiting = self.shut && self.core.counts().waiting > 0;
+        let quiet = waiting && self.share.is_none() && !self.core.has_commands();
+        quiet && self.rounds && self.next_deadline() >= self.due && !self.core.is_closed()
     }
 
     /// Opens the free list, wakes who has to be woken, and says where the work runs.

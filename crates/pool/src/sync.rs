@@ -3,20 +3,20 @@
 //! Invariant: the content of a [`Cell`] is exchanged in one step that also passes on what was done
 //! before it (acquire and release); it needs no `unsafe`.
 
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-#[cfg(loom)]
+#[cfg(headpond_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-#[cfg(shuttle)]
+#[cfg(headpond_shuttle)]
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// One value, or none.
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 pub(crate) struct Cell<T>(crossbeam_utils::atomic::AtomicCell<Option<T>>);
 
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(headpond_loom, headpond_shuttle)))]
 impl<T> Cell<T> {
     pub(crate) fn new() -> Self {
         Self(crossbeam_utils::atomic::AtomicCell::new(None))
@@ -34,19 +34,19 @@ impl<T> Cell<T> {
 }
 
 /// One value, or none; the model checker fails if a value is overwritten.
-#[cfg(loom)]
+#[cfg(headpond_loom)]
 pub(crate) struct Cell<T>(loom::sync::Mutex<Option<T>>);
 
 /// One value, or none; the scheduler fails if a value is overwritten.
-#[cfg(shuttle)]
+#[cfg(headpond_shuttle)]
 pub(crate) struct Cell<T>(shuttle::sync::Mutex<Option<T>>);
 
-#[cfg(any(loom, shuttle))]
+#[cfg(any(headpond_loom, headpond_shuttle))]
 impl<T> Cell<T> {
     pub(crate) fn new() -> Self {
-        #[cfg(loom)]
+        #[cfg(headpond_loom)]
         return Self(loom::sync::Mutex::new(None));
-        #[cfg(shuttle)]
+        #[cfg(headpond_shuttle)]
         return Self(shuttle::sync::Mutex::new(None));
     }
 

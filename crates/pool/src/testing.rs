@@ -69,6 +69,8 @@ pub struct FakeConnection {
     /// How often it was lent and used, as far as its users said.
     pub uses: u64,
     dead: Arc<AtomicBool>,
+    /// Whether it is one of those that exist.
+    counts: bool,
     state: Arc<State>,
 }
 
@@ -127,6 +129,14 @@ impl FakeConnection {
         self.dead.store(true, SeqCst);
     }
 
+    /// Counts the connection as gone from now on, because it is going to be detached: then its place
+    /// is free at once, and another one may be opened before this one is dropped.
+    pub fn let_go(&mut self) {
+        if std::mem::replace(&mut self.counts, false) {
+            self.state.live.fetch_sub(1, SeqCst);
+        }
+    }
+
     /// Returns a switch that kills the connection from outside.
     #[must_use]
     pub fn switch(&self) -> Arc<AtomicBool> {
@@ -136,7 +146,7 @@ impl FakeConnection {
 
 impl Drop for FakeConnection {
     fn drop(&mut self) {
-        self.state.live.fetch_sub(1, SeqCst);
+        self.let_go();
     }
 }
 
@@ -159,7 +169,7 @@ impl Manager for FakeManager {
         let live = self.state.live.fetch_add(1, SeqCst) + 1;
         self.state.live_max.fetch_max(live, SeqCst);
         let (dead, state) = (Arc::default(), Arc::clone(&self.state));
-        Ok(FakeConnection { number, fate: Fate::Reuse, uses: 0, dead, state })
+        Ok(FakeConnection { number, fate: Fate::Reuse, uses: 0, dead, counts: true, state })
     }
 
     async fn ping(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {

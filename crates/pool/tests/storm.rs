@@ -94,7 +94,10 @@ async fn operate(
                 0 => connection.fate = Fate::Reset,
                 1 => connection.kill(),
                 2 => connection.discard(),
-                3 => drop(connection.detach()),
+                3 => {
+                    connection.let_go();
+                    drop(connection.detach());
+                }
                 4..10 => tokio::task::yield_now().await,
                 10 => tokio::time::sleep(Duration::from_micros(detail % 900)).await,
                 _ => {}
