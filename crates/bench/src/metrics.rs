@@ -9,15 +9,14 @@
 
 use std::collections::BTreeMap;
 
-use headpond_core::sizing::{connections_for_wait, square_root_staffing, wait_mean};
+use headpond_core::sizing::square_root_staffing;
 use serde::Serialize;
 
 use crate::duration::{digits, micros};
+use crate::model::theory::Queue;
 
 /// How much a random load fluctuates around its mean: Poisson arrivals and exponential times.
 const VARIATION: f64 = 1.0;
-/// A hundredth of those who wait for an exponential time wait about this many times the mean.
-const P99_OF_MEAN: f64 = 5.0;
 
 /// One reading of the metrics.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -255,7 +254,7 @@ fn window(
         .collect();
     let waiters = waits.last().map_or(0.0, |(_, count)| *count);
     let p99 = waits.iter().find(|(_, upto)| waiters > 0.0 && *upto >= 0.99 * waiters);
-    let expected = wait_mean(size, busy, hold_s, VARIATION).map(|s| s * P99_OF_MEAN * 1e6);
+    let queue = Queue { rate, service_s: hold_s, servers: size };
     let name: Vec<&str> = pool.iter().map(|(_, value)| *value).collect();
     Some(Advice {
         pool: name.join("/"),
@@ -264,8 +263,8 @@ fn window(
         hold_s,
         busy,
         wait_p99_us: p99.map(|(end, _)| end * 1e6).filter(|us| us.is_finite()),
-        expected_wait_p99_us: expected,
-        recommended: connections_for_wait(busy, hold_s, VARIATION, wait_s / P99_OF_MEAN),
+        expected_wait_p99_us: queue.wait(0.99).map(|seconds| seconds * 1e6),
+        recommended: queue.fewest(0.99, wait_s, VARIATION),
         square_root: square_root_staffing(busy, 2.0),
         windows: 1,
     })

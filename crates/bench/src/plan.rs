@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use headpond_core::sizing::connections_for_wait;
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -165,10 +164,10 @@ fn sizes(options: &Options, instances: u32) -> Vec<u32> {
         return options.sizes.clone();
     }
     let service = options.base.service.mean();
-    let load = rate(&options.base.arrivals, service) / f64::from(instances.max(1)) * service;
-    // The formula is for the mean; a hundredth waits about five times as long.
-    let wait = options.wait_p99.as_secs_f64() / 5.0;
-    let middle = connections_for_wait(load, service, 1.0, wait).unwrap_or(64).max(1);
+    let rate = rate(&options.base.arrivals, service) / f64::from(instances.max(1));
+    let queue = Queue { rate, service_s: service, servers: 0 };
+    let wanted = queue.fewest(0.99, options.wait_p99.as_secs_f64(), 1.0);
+    let middle = wanted.unwrap_or(64).max(1);
     let factors = [0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.6, 2.0];
     let mut sizes: Vec<u32> =
         factors.iter().map(|factor| (f64::from(middle) * factor).round().max(1.0) as u32).collect();

@@ -19,7 +19,7 @@ use headpond_bench::threshold::Threshold;
 use headpond_bench::workload::Workload;
 use headpond_bench::{Error, against, compare, preset, report};
 
-pub use self::rivals::Rival;
+use self::rivals::Rival;
 pub use self::signal::on_interrupt;
 use crate::Failure;
 
@@ -218,6 +218,12 @@ fn side_by_side(
 ) -> Result<Vec<against::Ratio>, Failure> {
     /// Fewer rounds give no interval worth the name.
     const ROUNDS: u32 = 3;
+    let mut step = step.clone();
+    let follows = rival != "pgbouncer" || rivals::knows_prepared();
+    if step.protocol == Protocol::Prepared && !follows {
+        eprintln!("this PgBouncer does not know prepared statements: both are asked extended");
+        step.protocol = Protocol::Extended;
+    }
     let rival = Rival::start(rival, &step.target)?;
     let mut targets = vec![step.clone(), step.clone()];
     for (target, (label, url)) in targets.iter_mut().zip(rival.targets(step.target.url())) {

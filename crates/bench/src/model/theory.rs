@@ -64,6 +64,33 @@ impl Queue {
         Some(high)
     }
 
+    /// Returns the fewest servers with which the share `q` of all requests waits `wait_s` at most;
+    /// `servers` does not matter. `variation` is the mean of the squared coefficients of variation
+    /// of the gaps between arrivals and of the service times: 1 for random ones.
+    #[must_use]
+    pub fn fewest(&self, q: f64, wait_s: f64, variation: f64) -> Option<u32> {
+        /// Nobody runs more.
+        const MOST: u32 = 100_000;
+        let load = self.load();
+        if !(0.0..f64::from(MOST)).contains(&load) {
+            return None;
+        }
+        let good = |servers: u32| {
+            let wait = Self { servers, ..*self }.wait(q);
+            wait.is_some_and(|wait| wait * variation <= wait_s)
+        };
+        // The wait falls with every server.
+        let (mut too_few, mut enough) = (load as u32, MOST);
+        if !good(enough) {
+            return None;
+        }
+        while enough - too_few > 1 {
+            let middle = too_few + (enough - too_few) / 2;
+            if good(middle) { enough = middle } else { too_few = middle }
+        }
+        Some(enough)
+    }
+
     /// Returns the throughput and the mean latency in seconds of a closed loop of `clients` that
     /// do not pause, by mean value analysis of N equal servers with one queue.
     #[must_use]
@@ -92,6 +119,16 @@ mod tests {
         let wait = queue.wait(0.99).expect("not overloaded");
         assert!((0.8 * (-20.0 * wait).exp() - 0.01).abs() < 1e-9);
         assert_eq!(queue.wait(0.1), Some(0.0), "a fifth does not wait");
+    }
+
+    #[test]
+    fn the_fewest_servers_for_a_wait_are_the_fewest() {
+        let queue = Queue { rate: 850.0, service_s: 0.01, servers: 0 };
+        let fewest = queue.fewest(0.99, 0.01, 1.0).expect("has an answer");
+        let wait = |servers| Queue { servers, ..queue }.wait(0.99).expect("enough");
+        assert!(wait(fewest) <= 0.01 && wait(fewest - 1) > 0.01, "{fewest}");
+        assert!(queue.fewest(0.99, 0.01, 4.0) >= Some(fewest), "bursts need more");
+        assert_eq!(Queue { rate: f64::NAN, ..queue }.fewest(0.99, 0.01, 1.0), None);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! overloaded. A closed loop without pauses keeps every connection busy, whatever their number.
 //! Left out: searching for a size; `headpond tune` does that.
 
-use headpond_core::sizing::{busy, connections_for_wait};
+use headpond_core::sizing::busy;
 
 use crate::duration::{digits, micros};
+use crate::model::theory::Queue;
 use crate::result::Run;
 use crate::target::Kind;
 
@@ -18,8 +19,6 @@ const ERRORS: f64 = 0.001;
 const UTILISATION: f64 = 0.8;
 /// How long all but a hundredth may wait for a connection, as a share of their service.
 const WAIT: f64 = 1.0;
-/// A hundredth of those who wait for an exponential time wait about this many times the mean.
-const P99_OF_MEAN: f64 = 5.0;
 
 /// Returns what a run says, one line each.
 #[must_use]
@@ -41,8 +40,8 @@ pub fn lines(run: &Run) -> Vec<String> {
     // Arrivals at random have a variation of one; that of service was measured.
     let cs = run.service.deviation_us / run.service.mean_us.max(1e-9);
     let variation = f64::midpoint(1.0, cs * cs);
-    let wanted =
-        connections_for_wait(at_work, service_s, variation, service_s * WAIT / P99_OF_MEAN);
+    let queue = Queue { rate: run.rate, service_s, servers: size };
+    let wanted = queue.fewest(0.99, service_s * WAIT, variation);
     let Some(wanted) = wanted.filter(|_| run.error_share <= ERRORS) else {
         lines.push("overloaded: no number of connections can be read from this run".to_owned());
         return lines;

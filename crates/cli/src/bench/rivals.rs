@@ -126,6 +126,19 @@ impl Rival {
     }
 }
 
+/// Whether the PgBouncer of this machine follows prepared statements: from 1.21 on.
+pub fn knows_prepared() -> bool {
+    let output = Command::new("pgbouncer").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    version(&text.unwrap_or_default()) >= Some((1, 21))
+}
+
+/// Takes the version out of `PgBouncer 1.18.0`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.lines().next()?.split_whitespace().nth(1)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 fn until_listening(name: &str, port: u16, child: Option<&mut Child>) -> Result<(), Failure> {
     let deadline = Instant::now() + START;
     let mut child = child;
@@ -195,5 +208,17 @@ impl Server {
 
     fn url(&self, port: u16) -> String {
         format!("postgres://{}@127.0.0.1:{port}/{}?sslmode=disable", self.user, self.database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("PgBouncer 1.18.0\nlibevent 2"), Some((1, 18)));
+        assert!(version("PgBouncer 1.9.0") < version("PgBouncer 1.21.0"));
+        assert!(version("") < Some((1, 21)));
     }
 }

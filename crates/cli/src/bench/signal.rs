@@ -5,27 +5,34 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 /// What a shell reports of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
-/// Returns what is set by the first SIGINT or SIGTERM.
+/// Returns what is set by the first SIGINT or SIGTERM from now on.
 pub fn on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let listening = runtime.and_then(|runtime| {
+        // Before this function returns: whoever is interrupted right afterwards keeps results.
+        let inside = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(inside);
+        Ok((runtime, interrupt, terminate))
+    });
+    let (runtime, mut interrupt, mut terminate) = match listening {
+        Ok(listening) => listening,
+        Err(error) => {
+            eprintln!("headpond: signals: {error}; Ctrl-C ends without results");
+            return stop;
+        }
+    };
     let set = Arc::clone(&stop);
     // Ends with the program.
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let Ok(runtime) = runtime else {
-            eprintln!("headpond: no event loop for signals: Ctrl-C ends without results");
-            return;
-        };
         runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
             for _ in 0..2 {
                 tokio::select! {
                     _ = interrupt.recv() => {}
