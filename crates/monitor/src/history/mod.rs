@@ -308,7 +308,7 @@ mod tests {
     fn a_range_takes_the_finest_ring_that_covers_it() {
         let mut history = History::new(Settings::default());
         fill(&mut history, 10_000, |_| 1);
-        let mut points = |seconds| {
+        let points = |seconds| {
             let range = history.range("p", 9_999.0, seconds).expect("it was pushed");
             (range.step_seconds, range.points.len())
         };

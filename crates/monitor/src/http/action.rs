@@ -107,6 +107,8 @@ async fn carry_out(monitor: &Monitor, action: Action, actor: String) -> Response
         Err(text) => format!("{word} by {actor} refused: {text}"),
     };
     monitor.note_action(String::new(), text);
+    // Whoever asked looks next, and should see what came of it.
+    monitor.look_now();
     match outcome {
         Ok(text) => told(StatusCode::OK, &json!({ "result": text })),
         Err(text) => told(StatusCode::CONFLICT, &json!({ "error": text })),

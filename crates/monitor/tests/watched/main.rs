@@ -5,4 +5,4 @@ mod answering;
 mod delivering;
 mod fake;
 
-pub use fake::{Fake, Server};
+use fake::Server;

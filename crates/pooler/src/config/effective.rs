@@ -16,6 +16,8 @@ use super::tls::SslMode;
 use super::user::User;
 use super::{Config, Key};
 
+const CONNECT_QUERY: &str = "connect_query";
+
 /// A setting in force, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Explained {
@@ -194,7 +196,8 @@ impl Config {
             section,
             entry: entry.to_owned(),
             key,
-            value,
+            // SQL of the operator's own may hold a password: that there is some is enough.
+            value: if key.name == CONNECT_QUERY { value.map(|_| "***".into()) } else { value },
             default: None,
             origin: place.to_string(),
         }));

@@ -119,7 +119,10 @@ async fn an_action_by_keyboard_needs_the_token_and_is_carried_out() {
     browser
         .wait("document.querySelector('#message')?.textContent.startsWith('Done: paused')")
         .await;
-    assert_eq!(read(http, "/api/v1/status").1["process"]["paused"], true);
+    until("everything to be paused", || {
+        (read(http, "/api/v1/status").1["process"]["paused"] == true).then_some(())
+    })
+    .await;
     browser.wait("document.querySelector('#status').textContent === 'warning'").await;
     let find = find.replace("'Pause'", "'Resume'");
     browser.value(&format!("{find}.click(); 1"));
@@ -147,7 +150,8 @@ async fn narrow_screens_and_both_schemes_are_readable() {
                 browser.open("about:blank");
                 browser.open(&format!("http://{}/#{view}", pooler.http()));
                 browser.wait("(document.querySelector('#view')?.children.length ?? 0) > 0").await;
-                let overflow = "document.documentElement.scrollWidth - innerWidth";
+                let overflow = "document.documentElement.scrollWidth \
+                    - document.documentElement.clientWidth";
                 assert_eq!(browser.value(overflow), 0, "{view} at {width}");
             }
             let contrast = browser.value(CONTRAST);

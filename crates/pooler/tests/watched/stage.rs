@@ -31,13 +31,13 @@ pub fn start(postgres: &Postgres, pool_size: u32, more: &str) -> Headpond {
     })
 }
 
-/// Asks for a path; returns the status and the body.
+/// Asks for a path, in the version of HTTP that has no chunks; returns the status and the body.
 pub fn ask(http: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(http).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n{headers}\
+        "{method} {path} HTTP/1.0\r\nHost: {http}\r\n{headers}\
          Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).expect("sent");
