@@ -48,7 +48,8 @@ fn check(combinations: &[(u32, f64)]) {
         let error = (predicted - measured).abs() / measured;
         errors.push(error);
         println!(
-            "| {size} | {load} | {:.0} | {:.2} ms | {predicted:.1} ms | {measured:.1} ms | {:.0} % |",
+            "| {size} | {load} | {:.0} | {:.2} ms | {predicted:.1} ms | {measured:.1} ms | \
+             {:.0} % |",
             run.rate,
             run.service.mean_us / 1e3,
             error * 100.0
