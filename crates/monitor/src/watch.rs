@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use crate::advice::{Advice, Usage, advise};
 use crate::alert::{
-    Evaluator, Metric, Notice, Notifier, Occasion, Phase, RESEND_SECONDS, Reading, Routes, Rule,
-    built_in,
+    Active, Evaluator, Metric, Notice, Notifier, Occasion, Phase, RESEND_SECONDS, Reading, Routes,
+    Rule, built_in,
 };
 use crate::figures::{Figures, Ledger};
 use crate::health::{self, Board, Sort, judge_database, judge_pool, judge_process, memory_ratio};
@@ -238,7 +238,9 @@ impl Monitor {
         self.notifier.send(Occasion::News, notices);
         if look.at >= state.resend_at {
             state.resend_at = look.at + RESEND_SECONDS;
-            let burning = state.alerts.active().filter(|a| a.phase == Phase::Firing && !a.silenced);
+            // What began in this look was told just now.
+            let is_old = |a: &&Active| a.phase == Phase::Firing && a.fired_at < look.at;
+            let burning = state.alerts.active().filter(is_old).filter(|alert| !alert.silenced);
             let notices = burning.map(|alert| Notice::firing(alert, self.offset)).collect();
             self.notifier.send(Occasion::Again, notices);
         }

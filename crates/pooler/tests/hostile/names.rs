@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::raw::Way;
 use crate::support::message::{Messages, startup};
@@ -35,6 +36,7 @@ fn names_of_strangers_make_one_line_per_event_and_no_series() {
     let pooler = start(&postgres);
     let usage = Usage::of(pooler.pid());
     serve_one_client(&pooler);
+    wait_for_its_series(&pooler);
     fail_as(pooler.place(), count..count + 100);
     let before = (series(&pooler), usage.memory());
     fail_as(pooler.place(), 0..count);
@@ -142,6 +144,15 @@ fn breaks_protocol(number: usize) -> bool {
 }
 
 /// Returns the names and labels of all series, read strictly.
+/// Who watches looks once a second: the pool of a client shows a moment after the client.
+fn wait_for_its_series(pooler: &Headpond) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !series(pooler).iter().any(|name| name.starts_with("headpond_pool_breaker_open{")) {
+        assert!(Instant::now() < deadline, "the pool is never watched");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn series(pooler: &Headpond) -> BTreeSet<String> {
     let answer = get(pooler.http(), "/metrics").expect("an answer");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
