@@ -129,8 +129,8 @@ impl FakeConnection {
         self.dead.store(true, SeqCst);
     }
 
-    /// Counts the connection as gone from now on, because it is going to be detached: then its place
-    /// is free at once, and another one may be opened before this one is dropped.
+    /// Counts the connection as gone from now on, because it is going to be detached: then its
+    /// place is free at once, and another one may be opened before this one is dropped.
     pub fn let_go(&mut self) {
         if std::mem::replace(&mut self.counts, false) {
             self.state.live.fetch_sub(1, SeqCst);

@@ -74,7 +74,7 @@ settings! {
         "The least severity that runs it", "a program may wake somebody up";
     leak_after: Seconds = "60", Live Policy Honoured,
         "How long a client may keep a server without asking for anything new, 0 for ever",
-        "a minute is longer than most queries, and a transaction that asks for nothing is forgotten";
+        "a minute is longer than most queries; a transaction that asks for nothing is forgotten";
 }
 
 settings! {
