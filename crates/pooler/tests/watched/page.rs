@@ -61,8 +61,8 @@ async fn every_view_works_in_a_real_browser() {
     browser.wait("document.querySelector('#search-clients') !== null").await;
     for (words, rows) in [("onerror", 1), ("nobody-like-this", 0)] {
         browser.value(&format!(
-            "const box = document.querySelector('#search-clients'); box.value = '{words}'; \
-             box.dispatchEvent(new Event('input')); 1"
+            "{{ const box = document.querySelector('#search-clients'); box.value = '{words}'; \
+             box.dispatchEvent(new Event('input')); }} 1"
         ));
         browser
             .wait(&format!("document.querySelectorAll('#view tbody tr').length === {rows}"))
