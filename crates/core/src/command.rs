@@ -190,7 +190,7 @@ pub enum CloseReason {
     Uses,
     /// A newer generation of connections replaces it.
     Renewed,
-    /// Another pool needs its place in a shared budget.
+    /// Another pool needs its place in a shared budget, or the shell needs it for its own.
     Evicted,
     /// The pool is emptied because it goes away.
     Drained,

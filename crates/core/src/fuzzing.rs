@@ -116,6 +116,8 @@ struct Shell {
     /// Opens, checks and resets that are under way.
     pending: Vec<Command>,
     closing: Vec<ConnId>,
+    /// Taken for the shell's own connections.
+    places: Vec<ConnId>,
     total: u32,
     /// Names used on purpose after they were worth nothing.
     stale: u64,
@@ -133,6 +135,7 @@ impl Shell {
             held: Vec::new(),
             pending: Vec::new(),
             closing: Vec::new(),
+            places: Vec::new(),
             total: 0,
             stale: 0,
             closed: false,
@@ -280,6 +283,19 @@ impl Shell {
                 self.pool.close(self.now);
                 self.closed = true;
             }
+            13 => {
+                let before = self.pool.counts().total();
+                if let Some(own) = self.pool.occupy(self.now) {
+                    assert!(before < self.pool.limits().hard(self.pool.policy()), "no room");
+                    self.places.push(own);
+                }
+            }
+            14 => self.places.extend(self.pool.occupy_idle(self.now)),
+            15 => {
+                if let Some(place) = bytes.pick(&mut self.places) {
+                    self.pool.vacate(self.now, place);
+                }
+            }
             _ => self.pool.budget_available(self.now),
         }
     }
@@ -320,7 +336,8 @@ impl Shell {
         let counts = self.pool.counts();
         assert_eq!(counts.waiting as usize, self.waiting.len(), "everyone waiting is known");
         assert_eq!(counts.in_use as usize, self.held.len(), "every connection in use is known");
-        assert_eq!(counts.closing as usize, self.closing.len(), "every close was asked for");
+        let own = self.places.iter().filter(|place| self.pool.is_vacant(**place)).count();
+        assert_eq!(counts.closing as usize, self.closing.len() + own, "every close was asked for");
         let pending = counts.opening + counts.checking + counts.resetting;
         assert_eq!(pending as usize, self.pending.len(), "every command can be answered");
         // Only a limit that was lowered can be exceeded, and then the number does not grow.
@@ -363,6 +380,9 @@ impl Shell {
             self.check();
             for conn in core::mem::take(&mut self.closing) {
                 self.pool.closed(self.now, conn);
+            }
+            for place in core::mem::take(&mut self.places) {
+                self.pool.vacate(self.now, place);
             }
             for command in core::mem::take(&mut self.pending) {
                 if let Command::Open { conn }

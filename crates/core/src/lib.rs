@@ -32,6 +32,7 @@ mod idle;
 mod invariant;
 mod lanes;
 mod limits;
+mod occupy;
 mod pool;
 mod random;
 pub mod sizing;

@@ -293,6 +293,10 @@ impl PoolCore {
     pub fn failed(&mut self, now: Timestamp, conn: ConnId, failure: Failure) {
         let now = self.tick(now);
         let Some(index) = self.find(conn) else { return };
+        if self.slots.at(index).bequeathed {
+            self.slots.at_mut(index).bequeathed = false;
+            return;
+        }
         let started = self.slots.at(index).since;
         let was = self.forget(now, index);
         if was == State::Opening {

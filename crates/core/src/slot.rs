@@ -82,6 +82,9 @@ pub(crate) struct Slot {
     pub(crate) outliving: bool,
     /// Whether its last check was a keep-alive, on nobody's behalf.
     pub(crate) kept_alive: bool,
+    /// Whether the shell has the place for itself once the connection, which is being closed, has
+    /// ended.
+    pub(crate) bequeathed: bool,
 }
 
 /// All connections of a pool.
@@ -115,6 +118,7 @@ impl Slots {
         slot.expires = Timestamp::MAX;
         slot.outliving = false;
         slot.kept_alive = false;
+        slot.bequeathed = false;
         self.turn(index, State::Opening, now);
         index
     }
@@ -231,6 +235,7 @@ impl Slot {
             expires: Timestamp::MAX,
             outliving: false,
             kept_alive: false,
+            bequeathed: false,
         }
     }
 

@@ -1,7 +1,7 @@
-//! One connection to a database that belongs to no pool: log in, ask one question, leave.
+//! One connection to a database that serves no client: log in, ask one question, leave.
 //!
 //! Invariant: bounded in what is read; an error never carries a secret, only what the server or
-//! the system said. Dropping the future closes the connection.
+//! the system said. Dropping the line closes the connection, without waiting for the server.
 //! Not here: when and what to ask (`check.rs`).
 
 use headpond_monitor::model::{CheckError, CheckErrorKind};
@@ -26,7 +26,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection on its way to an answer.
-struct Line {
+pub(super) struct Line {
     stream: Box<dyn Stream>,
     tls: Option<Tls>,
     input: Vec<u8>,
@@ -54,7 +54,8 @@ fn refused(fields: &ErrorFields) -> CheckError {
 }
 
 impl Line {
-    async fn open(place: &Place) -> Result<Self, CheckError> {
+    /// Connects to a server.
+    pub async fn open(place: &Place) -> Result<Self, CheckError> {
         let stream: Box<dyn Stream> = match &place.address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await;
@@ -140,7 +141,7 @@ impl Line {
         database: &Database,
         user: &str,
         credential: Credential,
-        pool: Option<&Pool>,
+        pool: &Pool,
     ) -> Result<(), CheckError> {
         let mut nonce = [0; 18];
         getrandom::fill(&mut nonce).map_err(garbled)?;
@@ -192,34 +193,48 @@ impl Line {
                 Some(BackendTag::ErrorResponse) => {
                     return Err(refused(&ErrorFields::parse(frame.body)));
                 }
-                Some(BackendTag::ReadyForQuery) => {
-                    let mut bye = Vec::new();
-                    frontend::terminate(&mut bye);
-                    // Politeness: the answer is here already.
-                    let _ = self.send(&bye).await;
-                    return Ok(row);
-                }
+                Some(BackendTag::ReadyForQuery) => return Ok(row),
                 _ => {}
             }
             self.input.drain(..total);
         }
     }
+
+    /// Logs in and asks for one row of texts.
+    pub async fn one_row(
+        &mut self,
+        database: &Database,
+        place: &Place,
+        login: Login<'_>,
+        sql: &str,
+    ) -> Result<Vec<Option<String>>, CheckError> {
+        self.encrypt(database, place).await?;
+        self.log_in(database, login.user, login.credential, login.pool).await?;
+        self.ask(sql).await
+    }
+
+    /// Says goodbye and waits until the server has closed: then its backend has ended.
+    pub async fn leave(mut self) {
+        let mut bye = Vec::new();
+        frontend::terminate(&mut bye);
+        // Where it cannot be said any more, the connection is at its end anyway.
+        let told = self.send(&bye).await.is_ok() && self.stream.shutdown().await.is_ok();
+        let mut bytes = [0; 8192];
+        while told && self.stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    }
 }
 
 /// Uses a PBKDF2 result that a login of the pool yielded, or has it computed off this thread.
 async fn salted(
-    pool: Option<&Pool>,
+    pool: &Pool,
     password: Zeroizing<Vec<u8>>,
     salt: Vec<u8>,
     iterations: u32,
 ) -> Result<Zeroizing<[u8; 32]>, CheckError> {
-    let known = pool.and_then(|pool| {
-        let kept = pool.credentials.lock();
-        kept.salted.clone().filter(|known| {
-            known.salt == salt
-                && known.iterations == iterations
-                && crate::cancel::equal(&known.password, &password)
-        })
+    let known = pool.credentials.lock().salted.clone().filter(|known| {
+        known.salt == salt
+            && known.iterations == iterations
+            && crate::cancel::equal(&known.password, &password)
     });
     if let Some(known) = known {
         return Ok(known.value);
@@ -229,9 +244,7 @@ async fn salted(
         Salted { salt, iterations, value: Zeroizing::new(salted), password }
     });
     let made = done.await.map_err(garbled)?;
-    if let Some(pool) = pool {
-        pool.credentials.lock().salted = Some(made.clone());
-    }
+    pool.credentials.lock().salted = Some(made.clone());
     Ok(made.value)
 }
 
@@ -239,19 +252,6 @@ async fn salted(
 pub(super) struct Login<'a> {
     pub user: &'a str,
     pub credential: Credential,
-    /// The pool of that user, if there is one.
-    pub pool: Option<&'a Pool>,
-}
-
-/// Connects, logs in and asks for one row of texts.
-pub(super) async fn one_row(
-    database: &Database,
-    place: &Place,
-    login: Login<'_>,
-    sql: &str,
-) -> Result<Vec<Option<String>>, CheckError> {
-    let mut line = Line::open(place).await?;
-    line.encrypt(database, place).await?;
-    line.log_in(database, login.user, login.credential, login.pool).await?;
-    line.ask(sql).await
+    /// The pool of that user.
+    pub pool: &'a Pool,
 }

@@ -1,7 +1,8 @@
 //! Asks each database how it is, and looks for servers that clients have forgotten.
 //!
-//! Invariant: a check takes a place in the budgets of its database and its user like any other
-//! connection, or is left out; it is bounded in time; one per database at once.
+//! Invariant: a check takes a place in a pool and in the budgets of its database and its user like
+//! any other connection, until its backend has ended, or is left out; it is bounded in time; one
+//! per database at once.
 //! Not here: the connection (`ask.rs`), what follows from the answer (`headpond_monitor`).
 
 use std::collections::{HashMap, HashSet};
@@ -9,13 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use headpond_core::{Health, Lane};
+use headpond_core::{ConnId, Health, Lane};
 use headpond_monitor::model::{CheckError, CheckErrorKind, Checked, Outcome, Truth};
-use headpond_wire::login::connect::Credential;
 use parking_lot::Mutex;
-use zeroize::Zeroizing;
 
-use super::ask::{Login, one_row};
+use super::ask::{Line, Login};
 use super::slow;
 use crate::admin::show::ServerState;
 use crate::catalog::{Catalog, Database, Pool, SharedBudget, credential};
@@ -64,12 +63,25 @@ const SETTINGS: [&str; 8] = [
     "server_version",
 ];
 
+/// For how many periods a database is not asked while its pools are full; then an idle server
+/// makes room. What is asked for changes rarely, and servers at work say more than a check.
+const PERIODS_LEFT_OUT: u32 = 10;
+/// How long a backend may take to end before its place is given back all the same.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
 /// What is known of one database.
+#[derive(Default)]
 struct Known {
+    /// When it was last asked, or was to be asked and there was no room or nobody to ask as.
+    tried: Option<Instant>,
+    answer: Option<Answer>,
+}
+
+/// What a database said.
+struct Answer {
     at: Instant,
     took: Duration,
-    /// Nothing if there was nobody to ask as, or no room.
-    outcome: Option<Outcome>,
+    outcome: Outcome,
 }
 
 /// What the checks found.
@@ -92,11 +104,12 @@ impl Checks {
     /// What a database said last.
     pub fn of(&self, database: &str) -> Option<Checked> {
         let all = self.known.lock();
-        let known = all.get(database)?;
-        let outcome = known.outcome.clone()?;
-        let (ago_seconds, took_seconds) =
-            (known.at.elapsed().as_secs_f64(), known.took.as_secs_f64());
-        Some(Checked { ago_seconds, took_seconds, outcome })
+        let answer = all.get(database)?.answer.as_ref()?;
+        Some(Checked {
+            ago_seconds: answer.at.elapsed().as_secs_f64(),
+            took_seconds: answer.took.as_secs_f64(),
+            outcome: answer.outcome.clone(),
+        })
     }
 
     /// How many servers of a pool were suspected to be forgotten.
@@ -112,9 +125,23 @@ impl Checks {
         });
         let known = self.known.lock();
         let Some(known) = known.get(&database.name) else { return true };
-        let is_bad = failing || matches!(known.outcome, Some(Outcome::Failed(_)));
+        let failed = |answer: &Answer| matches!(answer.outcome, Outcome::Failed(_));
+        let is_bad = failing || known.answer.as_ref().is_some_and(failed);
         let period = if is_bad { period.min(PERIOD_FAILED) } else { period };
-        known.at.elapsed() >= period
+        known.tried.is_none_or(|tried| tried.elapsed() >= period)
+    }
+
+    fn update(&self, database: &Database, change: impl FnOnce(&mut Known)) {
+        change(self.known.lock().entry(database.name.clone()).or_default());
+    }
+
+    /// Whether a server may be closed to make room for a check: it is long since anything was
+    /// heard.
+    fn may_evict(&self, database: &Database, period: Duration) -> bool {
+        let long = period.saturating_mul(PERIODS_LEFT_OUT);
+        let known = self.known.lock();
+        let answer = known.get(&database.name).and_then(|known| known.answer.as_ref());
+        answer.is_none_or(|answer| answer.at.elapsed() >= long)
     }
 }
 
@@ -157,89 +184,159 @@ async fn check<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     checks: Arc<Checks>,
     database: Arc<Database>,
 ) {
-    let begun = Instant::now();
-    let limit = shared.catalog.view().config.http.check_timeout.max(Duration::from_millis(1));
-    let asked = tokio::time::timeout(limit, ask(&shared, &database)).await;
-    let outcome = match asked {
-        Ok(Some(Ok(truth))) => Some(Outcome::Truth(truth)),
-        Ok(Some(Err(error))) => Some(Outcome::Failed(error)),
-        Ok(None) => None,
-        Err(_) => Some(Outcome::Failed(CheckError {
-            kind: CheckErrorKind::Timeout,
-            text: format!("did not answer within {} s", limit.as_secs_f64()),
-        })),
-    };
-    let known = Known { at: Instant::now(), took: begun.elapsed(), outcome };
-    checks.known.lock().insert(database.name.clone(), known);
+    let view = shared.catalog.view();
+    let http = &view.config.http;
+    let pools = pools_to_ask_by(&shared, &database);
+    let may_evict = checks.may_evict(&database, http.check_period);
+    match Seat::find(&shared, &pools, may_evict).await {
+        Some(mut seat) => {
+            let begun = Instant::now();
+            let limit = http.check_timeout.max(Duration::from_millis(1));
+            let outcome = match tokio::time::timeout(limit, seat.ask()).await {
+                Ok(Ok(truth)) => Outcome::Truth(truth),
+                Ok(Err(error)) => Outcome::Failed(error),
+                Err(_) => Outcome::Failed(CheckError {
+                    kind: CheckErrorKind::Timeout,
+                    text: format!("did not answer within {} s", limit.as_secs_f64()),
+                }),
+            };
+            let answer = Answer { at: Instant::now(), took: begun.elapsed(), outcome };
+            checks.update(&database, |known| {
+                known.tried = Some(answer.at);
+                known.answer = Some(answer);
+            });
+            seat.leave().await;
+        }
+        None => checks.update(&database, |known| {
+            known.tried = Some(Instant::now());
+            // What it said last stays known, with its age, unless nobody can ask it any more.
+            known.answer = known.answer.take().filter(|_| !pools.is_empty());
+        }),
+    }
     checks.running.lock().remove(&database.name);
 }
 
-/// Places in the budgets of a check, given back when it is over or given up.
-struct Places<'a, E: Engine> {
-    shared: &'a Shared<E>,
-    taken: Vec<&'a SharedBudget>,
-}
-
-impl<'a, E: Engine> Places<'a, E> {
-    fn take(&mut self, budget: &'a SharedBudget) -> bool {
-        let is_taken = budget.try_take();
-        if is_taken {
-            self.taken.push(budget);
-        }
-        is_taken
-    }
-}
-
-impl<E: Engine> Drop for Places<'_, E> {
-    fn drop(&mut self) {
-        for budget in self.taken.drain(..) {
-            for pool in budget.put() {
-                // It found no room while we had it.
-                pool.core.lock().budget_available(clock::monotonic());
-                self.shared.post(Lane(0), Mail::Poke { pool });
-            }
-        }
-    }
-}
-
-/// Asks a database; `None` if there is nobody to ask as, or no room.
-async fn ask<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
-    shared: &Shared<E>,
-    database: &Arc<Database>,
-) -> Option<Result<Truth, CheckError>> {
-    let pools = shared.catalog.pools();
-    let pool = pools
-        .iter()
-        .find(|pool| Arc::ptr_eq(&pool.database, database) && pool.key.replication.is_none());
+/// The pools whose user can ask a database: none if nobody is known to log in as.
+fn pools_to_ask_by<E: Engine>(shared: &Shared<E>, database: &Arc<Database>) -> Vec<Arc<Pool>> {
+    let mut pools = shared.catalog.pools();
+    pools.retain(|pool| Arc::ptr_eq(&pool.database, database) && pool.key.replication.is_none());
     let spec = database.spec.load_full();
-    let (user, credential) = match (pool, &spec.user, &spec.password) {
-        (Some(pool), ..) => (pool.key.user.clone(), credential(&shared.catalog.view(), pool)),
-        (None, Some(user), Some(password)) => {
-            let password = Zeroizing::new(password.reveal().as_bytes().to_vec());
-            (user.clone(), Credential::Plain(password))
-        }
-        _ => return None,
-    };
-    let mut places = Places { shared, taken: Vec::new() };
-    let has_room =
-        places.take(&database.budget) && pool.is_none_or(|pool| places.take(&pool.user.budget));
-    if !has_room {
-        return None;
+    if pools.is_empty()
+        && let (Some(user), Some(_)) = (&spec.user, &spec.password)
+    {
+        pools.push(shared.catalog.pool(database, user, None));
     }
-    let choice = pool.map_or(0, |pool| pool.next_host.load(Ordering::Relaxed) as usize);
-    let now = clock::monotonic();
-    let place = match database.place(choice, now) {
-        Some(place) => place,
-        None => match slow::lookup(shared, database).await {
-            Ok(()) => database.place(choice, now)?,
-            Err(text) => {
-                let text = format!("DNS lookup failed: {text}");
-                return Some(Err(CheckError { kind: CheckErrorKind::Unreachable, text }));
+    pools
+}
+
+/// The place of a check in its pool and in the budgets, given back when it is dropped.
+struct Seat<E: Engine> {
+    shared: Arc<Shared<E>>,
+    pool: Arc<Pool>,
+    place: ConnId,
+    /// Places in the budgets, as far as they are taken.
+    of_database: bool,
+    of_user: bool,
+    /// The connection, once it is made.
+    line: Option<Line>,
+}
+
+impl<E: Engine> Seat<E> {
+    /// Finds a place in one of the pools; `may_evict` allows to close an idle server for it.
+    async fn find(shared: &Arc<Shared<E>>, pools: &[Arc<Pool>], may_evict: bool) -> Option<Self> {
+        for pool in pools {
+            let place = pool.core.lock().occupy(clock::monotonic());
+            if let Some(place) = place
+                && let Some(seat) = Self::new(shared, pool, place).budgeted()
+            {
+                return Some(seat);
             }
-        },
-    };
-    let login = Login { user: &user, credential, pool: pool.map(Arc::as_ref) };
-    Some(one_row(database, &place, login, &question()).await.map(|row| truth(&row)))
+        }
+        let pools = if may_evict { pools } else { &[] };
+        for pool in pools {
+            let place = pool.core.lock().occupy_idle(clock::monotonic());
+            let Some(place) = place else { continue };
+            let seat = Self::new(shared, pool, place);
+            shared.post(Lane(0), Mail::Poke { pool: Arc::clone(pool) });
+            let deadline = Instant::now() + LEAVE_MAX;
+            while Instant::now() < deadline {
+                if pool.core.lock().is_vacant(place) {
+                    return seat.budgeted();
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        None
+    }
+
+    fn new(shared: &Arc<Shared<E>>, pool: &Arc<Pool>, place: ConnId) -> Self {
+        let (shared, pool) = (Arc::clone(shared), Arc::clone(pool));
+        Self { shared, pool, place, of_database: false, of_user: false, line: None }
+    }
+
+    /// Takes places in the budgets too, or gives everything back.
+    fn budgeted(mut self) -> Option<Self> {
+        self.of_database = self.pool.database.budget.try_take();
+        self.of_user = self.of_database && self.pool.user.budget.try_take();
+        self.of_user.then_some(self)
+    }
+
+    /// Waits until the backend has ended, as far as it does so in time.
+    async fn leave(mut self) {
+        if let Some(line) = self.line.take() {
+            // A server that does not close is not waited for any longer.
+            let _ = tokio::time::timeout(LEAVE_MAX, line.leave()).await;
+        }
+    }
+
+    /// Gives a place in a budget back, to those who found none.
+    fn put(&self, budget: &SharedBudget) {
+        for pool in budget.put() {
+            pool.core.lock().budget_available(clock::monotonic());
+            self.shared.post(Lane(0), Mail::Poke { pool });
+        }
+    }
+}
+
+impl<E: Engine> Drop for Seat<E> {
+    fn drop(&mut self) {
+        if self.of_database {
+            self.put(&self.pool.database.budget);
+        }
+        if self.of_user {
+            self.put(&self.pool.user.budget);
+        }
+        let mut core = self.pool.core.lock();
+        core.vacate(clock::monotonic(), self.place);
+        let is_awaited = core.has_commands();
+        drop(core);
+        if is_awaited {
+            self.shared.post(Lane(0), Mail::Poke { pool: Arc::clone(&self.pool) });
+        }
+    }
+}
+
+impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Seat<E> {
+    async fn ask(&mut self) -> Result<Truth, CheckError> {
+        let pool = &self.pool;
+        let database = &pool.database;
+        let choice = pool.next_host.load(Ordering::Relaxed) as usize;
+        let now = clock::monotonic();
+        let unreachable = |text| CheckError { kind: CheckErrorKind::Unreachable, text };
+        let place = match database.place(choice, now) {
+            Some(place) => Some(place),
+            None => match slow::lookup(&self.shared, database).await {
+                Ok(()) => database.place(choice, now),
+                Err(text) => return Err(unreachable(format!("DNS lookup failed: {text}"))),
+            },
+        };
+        let place = place.ok_or_else(|| unreachable("the name has no address".to_owned()))?;
+        let credential = credential(&self.shared.catalog.view(), pool);
+        let login = Login { user: &pool.key.user, credential, pool };
+        let line = self.line.insert(Line::open(&place).await?);
+        let row = line.one_row(database, &place, login, &question()).await?;
+        Ok(truth(&row))
+    }
 }
 
 /// Sessions of others are counted whatever we may see of them: who may not look sees no state.

@@ -7,6 +7,7 @@ mod alerting;
 mod browser;
 mod faults;
 mod page;
+mod room;
 mod scraping;
 mod stage;
 #[path = "../support/mod.rs"]
