@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::stage::{client, read, start, until};
 use crate::support::postgres::APP;
-use crate::support::{Pooler, Postgres};
+use crate::support::Postgres;
 
 #[tokio::test]
 async fn a_check_never_takes_a_connection_above_the_limit() {
