@@ -1,9 +1,11 @@
-//! The pool's clock: exact where somebody waits, coarse where nanoseconds count.
+//! The pool's clock: exact where somebody waits, coarse where nanoseconds count, rough where each
+//! of them does.
 //!
 //! Invariant: monotonic; the coarse reading is never ahead of the exact one and at most some
-//! milliseconds behind it.
+//! milliseconds behind it, the rough one at most a round of the house.
 //! Left out: wall-clock time. A jump of it changes nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headpond_core::Timestamp;
@@ -17,6 +19,8 @@ pub(crate) struct Clock {
     #[cfg(target_os = "linux")]
     system_origin: u64,
     source: Source,
+    /// The latest time that was noted, in nanoseconds.
+    noted: AtomicU64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +46,7 @@ impl Clock {
             system_origin: system_nanos(rustix::time::ClockId::Monotonic),
             origin: Instant::now(),
             source,
+            noted: AtomicU64::new(0),
         }
     }
 
@@ -63,6 +68,21 @@ impl Clock {
             return self.now();
         }
         self.read(rustix::time::ClockId::MonotonicCoarse)
+    }
+
+    /// Notes the time for [`rough`](Self::rough).
+    pub(crate) fn note(&self, now: Timestamp) {
+        self.noted.fetch_max(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Returns the time as it was noted last, not before `since`: a load instead of a call. Exact
+    /// on a clock that a test turns.
+    #[inline]
+    pub(crate) fn rough(&self, since: Timestamp) -> Timestamp {
+        if self.source == Source::Tokio {
+            return self.now();
+        }
+        Timestamp::from_nanos(self.noted.load(Ordering::Relaxed)).max(since)
     }
 
     #[cfg(target_os = "linux")]
@@ -121,5 +141,15 @@ mod tests {
             let coarse = clock.coarse();
             assert!(coarse <= clock.now());
         }
+    }
+
+    #[test]
+    fn the_rough_time_is_the_later_of_what_was_noted_and_what_is_known() {
+        let clock = Clock::system();
+        let [early, late] = [1, 2].map(Timestamp::from_nanos);
+        assert_eq!(clock.rough(early), early);
+        clock.note(late);
+        clock.note(early);
+        assert_eq!((clock.rough(early), clock.rough(late)), (late, late));
     }
 }

@@ -18,7 +18,8 @@ pub(crate) struct Entry<C> {
     pub(crate) untold: u64,
     /// Loans after which the core must be told, because the connection may be worn out.
     pub(crate) untold_max: u64,
-    /// When it was lent or came back, whichever is later.
+    /// When it was lent or came back, whichever is later; it may have come back a round of the
+    /// house later than that.
     pub(crate) touched: Timestamp,
     /// Where its user found it when it had waited; given back under the lock, with the connection.
     pub(crate) seat: Option<usize>,

@@ -20,6 +20,7 @@ impl<M: Manager> Shared<M> {
     /// Does what is due and returns when to come again.
     pub(crate) fn keep_house(&self) -> Timestamp {
         let suspects = self.enter(|kept, now| {
+            self.clock.note(now);
             let pause = pause(&kept.settings);
             kept.shelve_unused(self, now, pause);
             kept.keep_alive(now);

@@ -271,11 +271,11 @@ impl<M: Manager> Shared<M> {
         {
             return Err(entry);
         }
-        let now = self.clock.coarse();
-        if now >= entry.expires {
+        let since = self.clock.rough(entry.touched);
+        if since >= entry.expires {
             return Err(entry);
         }
-        entry.touched = now;
+        entry.touched = since;
         self.free.put(entry.place(), entry)
     }
 

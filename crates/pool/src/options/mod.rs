@@ -5,7 +5,11 @@
 //! Left out: files, variables and what wins over what (`config/`).
 #![cfg_attr(
     not(feature = "config"),
-    allow(dead_code, reason = "what is shown to people is asked for by the configuration only")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what is shown to people is asked for by the configuration only"
+    )
 )]
 
 pub(crate) mod duration;

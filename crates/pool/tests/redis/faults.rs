@@ -105,6 +105,8 @@ async fn of_connections_that_were_all_killed_at_once_none_is_lent() {
         // Not asynchronously, or the drivers would run meanwhile.
         beside.write_all(b"CLIENT KILL TYPE normal SKIPME yes\r\n").unwrap();
         assert_eq!(replies.next().unwrap().unwrap(), ":20");
+        // A socket is looked at once in a tick of the kernel, which lasts 10 ms at most.
+        std::thread::sleep(Duration::from_millis(10));
         for number in 0..200 {
             let mut connection = pool.get().await.unwrap();
             let echo: u32 = connection.query(redis::cmd("ECHO").arg(number)).await.unwrap();

@@ -70,8 +70,9 @@ const PERIODS_LEFT_OUT: u32 = 10;
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// What is known of one database.
-#[derive(Default)]
 struct Known {
+    /// Since when it is watched.
+    since: Instant,
     /// When it was last asked, or was to be asked and there was no room or nobody to ask as.
     tried: Option<Instant>,
     answer: Option<Answer>,
@@ -132,16 +133,16 @@ impl Checks {
     }
 
     fn update(&self, database: &Database, change: impl FnOnce(&mut Known)) {
-        change(self.known.lock().entry(database.name.clone()).or_default());
+        let unknown = || Known { since: Instant::now(), tried: None, answer: None };
+        change(self.known.lock().entry(database.name.clone()).or_insert_with(unknown));
     }
 
-    /// Whether a server may be closed to make room for a check: it is long since anything was
-    /// heard.
+    /// Whether a server may be closed to make room for a check: nothing was heard for long.
     fn may_evict(&self, database: &Database, period: Duration) -> bool {
         let long = period.saturating_mul(PERIODS_LEFT_OUT);
         let known = self.known.lock();
-        let answer = known.get(&database.name).and_then(|known| known.answer.as_ref());
-        answer.is_none_or(|answer| answer.at.elapsed() >= long)
+        let Some(known) = known.get(&database.name) else { return false };
+        known.answer.as_ref().map_or(known.since, |answer| answer.at).elapsed() >= long
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::stage::{client, read, start, until};
-use crate::support::postgres::APP;
 use crate::support::Postgres;
+use crate::support::postgres::APP;
 
 #[tokio::test]
 async fn a_check_never_takes_a_connection_above_the_limit() {
