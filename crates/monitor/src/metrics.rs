@@ -115,6 +115,9 @@ fn of_database(database: &Database, into: &mut Snapshot) {
     into.gauge("headpond_database_up", "1 if a database answered its last check.")
         .add(&labels, u64::from(up));
     let Outcome::Truth(truth) = &check.outcome else { return };
+    if truth.connections_max == 0 {
+        return;
+    }
     let other = truth.total.saturating_sub(truth.active + truth.idle + truth.idle_in_transaction);
     for (state, count) in [
         ("active", truth.active),

@@ -103,6 +103,32 @@ pub struct Process {
     pub workers: Vec<Worker>,
 }
 
+/// Memory of this process, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// In use.
+    pub used: u64,
+    /// What may be used: the limit of its control group, else what the machine has.
+    pub max: Option<u64>,
+}
+
+impl Memory {
+    /// Reads it; zero and nothing where the system does not say.
+    #[must_use]
+    pub fn now() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let group = read("/sys/fs/cgroup/memory.max").trim().parse().ok();
+        let max = group.or_else(|| kilobytes(&read("/proc/meminfo"), "MemTotal:"));
+        Self { used: kilobytes(&read("/proc/self/status"), "VmRSS:").unwrap_or(0), max }
+    }
+}
+
+/// Reads the line `key  1234 kB` as bytes.
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(key))?;
+    value.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// A thread that serves clients.
 #[derive(Clone, Debug, Serialize)]
 pub struct Worker {
@@ -340,7 +366,7 @@ pub struct Truth {
     pub in_recovery: bool,
     /// It takes no writes.
     pub read_only: bool,
-    /// How many connections it takes.
+    /// How many connections it takes; 0 if it gave a sign of life and said nothing of itself.
     pub connections_max: u64,
     /// How many of those are kept for administrators.
     pub connections_reserved: u64,

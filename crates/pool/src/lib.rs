@@ -39,6 +39,10 @@ mod manager;
 pub mod metrics;
 #[cfg(feature = "tower")]
 pub mod middleware;
+/// The monitor that [`Databases::monitor`](registry::Databases::monitor) makes: its settings, who
+/// may act, and how it is served.
+#[cfg(feature = "monitor")]
+pub use headpond_monitor as monitor;
 #[cfg(any(feature = "config", feature = "mysql", feature = "postgres", feature = "redis"))]
 mod options;
 mod pool;

@@ -42,6 +42,8 @@ struct Behind {
     free_keys: Vec<usize>,
     keys: usize,
     kept: Vec<Value>,
+    /// Whether the list is closed.
+    shut: bool,
 }
 
 /// What asking comes to.
@@ -87,14 +89,11 @@ impl Desk {
             return Asked::Value(value);
         }
         let mut behind = self.lock();
-        self.list.close(|_, mut value| {
-            behind.vacate(&mut value);
-            behind.kept.push(value);
-        });
+        self.shut(&mut behind);
         if behind.waiting.is_empty()
             && let Some(value) = behind.kept.pop()
         {
-            self.list.open();
+            self.open(&mut behind);
             return Asked::Value(value);
         }
         let key = behind.take_key();
@@ -119,10 +118,25 @@ impl Desk {
             None => {
                 behind.waiting.retain(|waiting| *waiting != key);
                 behind.free_keys.push(key);
-                if behind.waiting.is_empty() {
-                    self.list.open();
-                }
+                self.open(&mut behind);
             }
+        }
+    }
+
+    /// Closes the list and keeps what lies there.
+    fn shut(&self, behind: &mut Behind) {
+        if std::mem::replace(&mut behind.shut, true) {
+            return;
+        }
+        let mut found = Vec::new();
+        self.list.close(|_, value| found.push(value));
+        found.into_iter().for_each(|value| self.lay_aside(behind, value));
+    }
+
+    /// Opens the list, unless somebody waits.
+    fn open(&self, behind: &mut Behind) {
+        if behind.waiting.is_empty() && std::mem::take(&mut behind.shut) {
+            self.list.open();
         }
     }
 
@@ -131,7 +145,12 @@ impl Desk {
         self.pass(&mut self.lock(), value);
     }
 
-    fn pass(&self, behind: &mut Behind, mut value: Value) {
+    fn pass(&self, behind: &mut Behind, value: Value) {
+        self.lay_aside(behind, value);
+        self.open(behind);
+    }
+
+    fn lay_aside(&self, behind: &mut Behind, mut value: Value) {
         behind.vacate(&mut value);
         match behind.waiting.pop_front() {
             Some(key) => {
@@ -139,9 +158,6 @@ impl Desk {
                 self.seats.fill(key, value);
             }
             None => behind.kept.push(value),
-        }
-        if behind.waiting.is_empty() {
-            self.list.open();
         }
     }
 

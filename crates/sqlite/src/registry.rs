@@ -128,6 +128,16 @@ impl DynDatabase for Sqlite {
         self.writer().into_iter().for_each(headpond::Pool::evict);
     }
 
+    fn pause(&self) {
+        self.readers().pause();
+        self.writer().into_iter().for_each(headpond::Pool::pause);
+    }
+
+    fn resume(&self) {
+        self.readers().resume();
+        self.writer().into_iter().for_each(headpond::Pool::resume);
+    }
+
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         // Not the writer: one that is at work for long is not dead.
         DynDatabase::test(self.readers())

@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("headpond-wire", &[]),
     ("headpond-stats", &[]),
     ("headpond-monitor", &["headpond-stats"]),
-    ("headpond", &["headpond-core", "headpond-stats", "headpond-wire"]),
+    ("headpond", &["headpond-core", "headpond-monitor", "headpond-stats", "headpond-wire"]),
     ("headpond-sqlite", &["headpond"]),
     ("headpond-pooler", &["headpond-wire", "headpond-core", "headpond-stats", "headpond-monitor"]),
     (

@@ -4,12 +4,8 @@
 //! and every adapter read; what is a pool's option never reaches a driver.
 //! Left out: files, variables and what wins over what (`config/`).
 #![cfg_attr(
-    not(feature = "config"),
-    allow(
-        dead_code,
-        unused_imports,
-        reason = "what is shown to people is asked for by the configuration only"
-    )
+    not(feature = "full"),
+    allow(dead_code, unused_imports, reason = "each adapter and the configuration need a part")
 )]
 
 pub(crate) mod duration;
@@ -28,5 +24,7 @@ pub(crate) use keys::{Parts, PartsMut, PoolKeys, Pooled, flag, number};
 pub(crate) use url::meant;
 #[cfg(any(feature = "config", feature = "postgres"))]
 pub(crate) use url::option;
+#[cfg(feature = "monitor")]
+pub(crate) use url::shown;
 pub use url::{KeyError, OPTIONS, UrlOption};
 pub(crate) use url::{PoolOptions, decode, pairs};

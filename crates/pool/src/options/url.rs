@@ -107,6 +107,15 @@ impl Pooled for Draft {
     }
 }
 
+/// Returns every key of a pool with its value in words.
+#[cfg(feature = "monitor")]
+pub(crate) fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
+    let (pool, breaks) = (settings.clone(), settings.breaker.is_some());
+    let breaker = settings.breaker.unwrap_or_default();
+    let draft = Draft { pool, breaker, breaks, jitter: None };
+    PoolKeys::<Draft>::ALL.iter().map(|key| (key.name, (key.show)(&draft))).collect()
+}
+
 /// What a URL says about the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PoolOptions {

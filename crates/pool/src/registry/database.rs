@@ -48,6 +48,12 @@ pub trait DynDatabase: Send + Sync + 'static {
     /// Replaces every connection that exists now.
     fn evict(&self);
 
+    /// Holds all callers who have no connection until [`resume`](Self::resume).
+    fn pause(&self);
+
+    /// Ends a pause.
+    fn resume(&self);
+
     /// Borrows a connection and asks the server for a sign of life.
     ///
     /// # Errors
@@ -110,6 +116,14 @@ impl<M: Manager> DynDatabase for Pool<M> {
 
     fn evict(&self) {
         Self::evict(self);
+    }
+
+    fn pause(&self) {
+        Self::pause(self);
+    }
+
+    fn resume(&self) {
+        Self::resume(self);
     }
 
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {

@@ -144,6 +144,14 @@ impl DynDatabase for Http {
         self.pool.evict();
     }
 
+    fn pause(&self) {
+        self.pool.pause();
+    }
+
+    fn resume(&self) {
+        self.pool.resume();
+    }
+
     /// Asks for the head of the configured address. Whatever is answered is a sign of life, but
     /// for an error of the server's own.
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {

@@ -45,6 +45,8 @@ mod redis;
 mod shutdown;
 mod statistics;
 mod timestamp;
+#[cfg(feature = "monitor")]
+mod watching;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -79,6 +79,14 @@ impl DynDatabase for Redis {
         self.pool.evict();
     }
 
+    fn pause(&self) {
+        self.pool.pause();
+    }
+
+    fn resume(&self) {
+        self.pool.resume();
+    }
+
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         DynDatabase::test(&self.pool)
     }

@@ -126,7 +126,7 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Source for Reporter<E> 
             clients: u64::from(load.clients.load(Ordering::Relaxed)),
         });
         let running = shared.phase() == RunPhase::Running;
-        let (memory_bytes, memory_max_bytes) = self.memory();
+        let memory = model::Memory::now();
         Process {
             service: "headpond".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -135,8 +135,8 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Source for Reporter<E> 
             paused: shared.catalog.is_all_paused(),
             clients: u64::from(shared.clients.load(Ordering::Relaxed)),
             clients_max: u64::from(shared.catalog.view().config.global.max_client_conn),
-            memory_bytes,
-            memory_max_bytes,
+            memory_bytes: memory.used,
+            memory_max_bytes: memory.max,
             workers: workers.collect(),
         }
     }

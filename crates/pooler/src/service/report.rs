@@ -23,21 +23,6 @@ use crate::worker::{RunPhase, Shared};
 /// A worker that has not turned for so long after being woken does not work.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 
-/// What limits this process: its control group, else the machine.
-fn memory_max() -> Option<u64> {
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    if let Some(max) = group.and_then(|text| text.trim().parse().ok()) {
-        return Some(max);
-    }
-    let all = std::fs::read_to_string("/proc/meminfo").ok()?;
-    all.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(kilobytes)
-}
-
-/// Reads `  1234 kB` as bytes.
-fn kilobytes(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
 /// A wake that was not answered yet.
 struct Wake {
     turns: u64,
@@ -50,7 +35,6 @@ pub struct Reporter<E: Engine> {
     wakes: Mutex<Vec<Option<Wake>>>,
     started: Instant,
     checks: Arc<Checks>,
-    memory_max: Option<u64>,
 }
 
 impl<E: Engine> Reporter<E> {
@@ -58,7 +42,7 @@ impl<E: Engine> Reporter<E> {
     #[must_use]
     pub(super) fn new(shared: Arc<Shared<E>>, checks: Arc<Checks>) -> Self {
         let wakes = Mutex::new(shared.loads.iter().map(|_| None).collect());
-        Self { shared, wakes, started: Instant::now(), checks, memory_max: memory_max() }
+        Self { shared, wakes, started: Instant::now(), checks }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared<E>> {
@@ -71,13 +55,6 @@ impl<E: Engine> Reporter<E> {
 
     pub(super) fn uptime(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// Memory in use, and how much there may be.
-    pub(super) fn memory(&self) -> (u64, Option<u64>) {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        (resident.and_then(kilobytes).unwrap_or(0), self.memory_max)
     }
 
     /// Did each worker turn since it was last woken? Wakes those that have.

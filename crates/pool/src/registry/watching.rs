@@ -1,0 +1,316 @@
+//! All databases as a monitor sees them: health, history, alerts, advice, metrics and a page for
+//! a program of one's own.
+//!
+//! Invariant: looking costs a status and the distributions of each pool, once a second; a test
+//! borrows a connection like any caller, one at a time of each database.
+//! Left out: what follows from the numbers, and the endpoint (`headpond_monitor`).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headpond_monitor::model::{
+    self, Action, Actions, CheckError, CheckErrorKind, Checked, Connections, Later, Outcome,
+    Process, Setting, Source, Times, Truth,
+};
+use headpond_monitor::{Check, Monitor, Probe, Settings};
+use headpond_stats::Snapshot;
+use parking_lot::Mutex;
+use tokio::time::MissedTickBehavior;
+
+use super::{Databases, DynDatabase, Tested};
+use crate::breaker;
+use crate::config::Kind;
+use crate::source::Dialect;
+
+/// How often each database is asked for a sign of life.
+/// 10 s, because a test is a loan and a round trip, and an alert waits for two of them.
+const PERIOD: Duration = Duration::from_secs(10);
+
+impl Databases {
+    /// Returns a monitor of all databases, with the future that watches and tests them; `service`
+    /// is what the program is called. Its router can be mounted anywhere, or be served by itself:
+    ///
+    /// ```
+    /// use headpond::config::{Kind, Sources, Vars};
+    /// use headpond::monitor;
+    /// use headpond::registry::{Databases, Opened, Plan};
+    /// use headpond::testing::FakeManager;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let config = Sources::new(Vars::from_iter([("MYSQL_GPS_URL", "mysql://db/gps")])).load()?;
+    /// # fn fake(plan: &Plan) -> Opened {
+    /// #     Ok(std::sync::Arc::new(plan.builder(FakeManager::default()).build()?))
+    /// # }
+    /// # let databases = Databases::builder(config)
+    /// #     .opener(Kind::Mysql, async |plan: Plan| fake(&plan))
+    /// #     .start()
+    /// #     .await?;
+    /// let (monitor, watching) = databases.monitor("shop", monitor::Settings::default());
+    /// tokio::spawn(watching);
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// println!("http://{}", listener.local_addr()?);
+    /// # let stop = std::future::ready(());
+    /// monitor::serve(listener, monitor.router(), stop).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// `settings.access` says who may act: pause, resume, reconnect and resize; by default nobody.
+    /// The monitor keeps the databases alive.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the watching; the monitor then answers from looks that are made
+    /// when somebody asks.
+    pub fn monitor(
+        &self,
+        service: &str,
+        settings: Settings,
+    ) -> (Arc<Monitor>, impl Future<Output = ()> + Send + use<>) {
+        let watched = Arc::new(Watched {
+            service: service.to_owned(),
+            started: Instant::now(),
+            databases: self.clone(),
+            tested: Mutex::default(),
+        });
+        let source: Arc<dyn Source> = Arc::clone(&watched) as _;
+        let hands: Arc<dyn Actions> = Arc::clone(&watched) as _;
+        let (monitor, looking) = Monitor::new(source, Some(hands), settings);
+        let testing = async move {
+            let mut ticks = tokio::time::interval(PERIOD);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                watched.test().await;
+            }
+        };
+        (monitor, async move { tokio::join!(looking, testing).0 })
+    }
+}
+
+/// What the monitor looks at.
+struct Watched {
+    service: String,
+    started: Instant,
+    databases: Databases,
+    /// How the last test of each database ended, and when.
+    tested: Mutex<BTreeMap<String, (Instant, Tested)>>,
+}
+
+impl Watched {
+    async fn test(&self) {
+        let tested = self.databases.test_all().await;
+        let now = Instant::now();
+        let tested = tested.into_iter().map(|tested| (tested.name.clone(), (now, tested)));
+        *self.tested.lock() = tested.collect();
+    }
+
+    fn check_of(&self, name: &str) -> Option<Checked> {
+        let all = self.tested.lock();
+        let (at, tested) = all.get(name)?;
+        let (took, outcome) = match &tested.outcome {
+            // A sign of life says nothing about the server's own limits.
+            Ok(took) => (*took, Outcome::Truth(Truth::default())),
+            Err(text) => {
+                let (kind, text) = (CheckErrorKind::Unreachable, text.clone());
+                (Duration::ZERO, Outcome::Failed(CheckError { kind, text }))
+            }
+        };
+        let ago_seconds = at.elapsed().as_secs_f64();
+        Some(Checked { ago_seconds, took_seconds: took.as_secs_f64(), outcome })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.databases.iter().any(|(_, _, database)| database.status().closed)
+    }
+
+    /// Returns the databases that an action is for.
+    fn meant(&self, name: Option<&String>) -> Result<Vec<(&str, &dyn DynDatabase)>, String> {
+        let all = self.databases.iter().map(|(name, _, database)| (name, database));
+        let Some(wanted) = name else { return Ok(all.collect()) };
+        let known: Vec<&str> = self.databases.iter().map(|(name, ..)| name).collect();
+        let meant: Vec<_> = all.filter(|(name, _)| name == wanted).collect();
+        if meant.is_empty() {
+            return Err(format!("there is no database {wanted}; there are {}", known.join(", ")));
+        }
+        Ok(meant)
+    }
+
+    fn carry_out(&self, action: &Action) -> Result<String, String> {
+        let (name, work): (_, &dyn Fn(&dyn DynDatabase) -> Result<(), String>) = match action {
+            Action::Pause(name) => (name.as_ref(), &|database| {
+                database.pause();
+                Ok(())
+            }),
+            Action::Resume(name) => (name.as_ref(), &|database| {
+                database.resume();
+                Ok(())
+            }),
+            Action::Reconnect(name) => (name.as_ref(), &|database| {
+                database.evict();
+                Ok(())
+            }),
+            Action::Resize { database, size } => (Some(database), &|database| {
+                let mut settings = database.settings();
+                settings.max = *size;
+                settings.min = settings.min.min(*size);
+                database.update(settings).map_err(|error| error.to_string())
+            }),
+            Action::Reload | Action::Kill(_) | Action::Drain => {
+                let word = action.word();
+                return Err(format!("{word}: the program itself decides about that"));
+            }
+        };
+        let meant = self.meant(name)?;
+        for (_, database) in &meant {
+            work(*database)?;
+        }
+        let names: Vec<&str> = meant.iter().map(|(name, _)| *name).collect();
+        Ok(format!("{}: {}", action.word(), names.join(", ")))
+    }
+}
+
+impl Probe for Watched {
+    fn live(&self) -> Check {
+        Check::all(vec![("process".to_owned(), true, "answers".to_owned())])
+    }
+
+    fn ready(&self) -> Check {
+        let closed = self.is_closed();
+        let words = if closed { "a pool was closed" } else { "serves" };
+        Check::all(vec![("pools".to_owned(), !closed, words.to_owned())])
+    }
+
+    fn started(&self) -> Check {
+        Check::all(vec![("start".to_owned(), true, "done".to_owned())])
+    }
+
+    fn collect(&self, into: &mut Snapshot) {
+        headpond_stats::Source::collect(&self.databases.source([Dialect::OpenTelemetry]), into);
+    }
+}
+
+impl Source for Watched {
+    fn process(&self) -> Process {
+        let memory = model::Memory::now();
+        Process {
+            service: self.service.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            phase: if self.is_closed() { "draining" } else { "running" },
+            memory_bytes: memory.used,
+            memory_max_bytes: memory.max,
+            ..Process::default()
+        }
+    }
+
+    fn pools(&self) -> Vec<model::Pool> {
+        self.databases.iter().map(|(name, kind, database)| pool(name, kind, database)).collect()
+    }
+
+    fn databases(&self) -> Vec<model::Database> {
+        let database = |(name, kind, database): (&str, Kind, &dyn DynDatabase)| {
+            let status = database.status();
+            model::Database {
+                name: name.to_owned(),
+                backend: kind.as_str(),
+                paused: status.paused,
+                connections: status.size.into(),
+                connections_max: status.max.into(),
+                clients: status.in_use.into(),
+                check: self.check_of(name),
+                ..model::Database::default()
+            }
+        };
+        self.databases.iter().map(database).collect()
+    }
+
+    fn connections(&self) -> Later<'_, Connections> {
+        let mut all = Connections::default();
+        for (name, _, database) in self.databases.iter() {
+            all.holders.extend(database.holders().into_iter().map(|holder| model::Holder {
+                pool: name.to_owned(),
+                place: holder.site.to_string(),
+                seconds: holder.age.as_secs_f64(),
+                state: "in use",
+                ..model::Holder::default()
+            }));
+        }
+        all.holders.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        Box::pin(std::future::ready(all))
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        let defaults = crate::options::shown(&crate::Settings::default());
+        let mut all = Vec::new();
+        for (name, _, database) in self.databases.iter() {
+            let values = crate::options::shown(&database.settings()).into_iter();
+            all.extend(values.zip(&defaults).map(|((key, value), (_, default))| Setting {
+                section: format!("databases.{name}"),
+                key: key.to_owned(),
+                value: Some(value),
+                default: Some(default.clone()),
+                origin: "in force".to_owned(),
+                live: true,
+            }));
+        }
+        all
+    }
+}
+
+impl Actions for Watched {
+    fn act(&self, action: Action, actor: String) -> Later<'_, Result<String, String>> {
+        let done = self.carry_out(&action);
+        tracing::info!(action = action.word(), actor, ?done, "an action on the pools");
+        Box::pin(std::future::ready(done))
+    }
+}
+
+fn pool(name: &str, kind: Kind, database: &dyn DynDatabase) -> model::Pool {
+    let (status, errors, times) = (database.status(), database.errors(), database.distributions());
+    let totals = status.totals;
+    let breaker = match status.breaker {
+        None | Some(breaker::State::Closed) => model::Breaker::Closed,
+        Some(breaker::State::Open) => model::Breaker::Open,
+        Some(breaker::State::HalfOpen) => model::Breaker::HalfOpen,
+    };
+    model::Pool {
+        name: name.to_owned(),
+        backend: kind.as_str(),
+        database: name.to_owned(),
+        paused: status.paused,
+        breaker,
+        connections: model::Counts {
+            opening: status.connecting,
+            idle: status.idle,
+            checking: status.validating,
+            used: status.in_use,
+            resetting: 0,
+            closing: status.closing,
+        },
+        size_max: status.max,
+        size_min: status.min,
+        waiting: status.waiting,
+        oldest_wait_seconds: status.longest_wait.unwrap_or_default().as_secs_f64(),
+        error: errors.last.filter(|_| breaker != model::Breaker::Closed),
+        totals: model::Totals {
+            created: totals.opened,
+            destroyed: totals.closed,
+            connect_failures: totals.connect_failures,
+            assignments: totals.acquired,
+            errors: totals.refusals,
+            timeouts: totals.timeouts,
+            leaks: totals.leaks,
+            ..model::Totals::default()
+        },
+        times: Times {
+            waits: vec![("pool_full", times.wait)],
+            // A pool sees no queries: what it sees is how long connections are lent.
+            transaction: times.usage,
+            connect: times.connect,
+            ..Times::default()
+        },
+        ..model::Pool::default()
+    }
+}
