@@ -108,7 +108,8 @@ fn a_program_shows_its_pools_and_their_health() {
     let pause = "/api/v1/actions/pause";
     assert!(matches!(ask(http, "POST", pause, "").0, 401 | 403));
     let headers = format!(
-        "Authorization: Bearer {TOKEN}\r\nX-Headpond-Action: 1\r\nContent-Type: application/json\r\n"
+        "Authorization: Bearer {TOKEN}\r\nX-Headpond-Action: 1\r\n\
+         Content-Type: application/json\r\n"
     );
     let (code, said) = ask(http, "POST", pause, &headers);
     assert_eq!(code, 200, "{said}");
@@ -145,7 +146,7 @@ fn prometheus_scrapes_a_program_without_a_warning() {
     promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
     let output = promtool.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    // The name is OpenTelemetry's (`db.client.connection.count`); Prometheus would have chosen another.
+    // That is OpenTelemetry's name (`db.client.connection.count`).
     let known = "db_client_connection_count non-histogram and non-summary metrics should not have";
     let said: Vec<&str> = said.lines().filter(|line| !line.starts_with(known)).collect();
     assert!(said.iter().all(|line| line.trim().is_empty()), "{said:?}");

@@ -89,6 +89,9 @@ impl Databases {
     }
 }
 
+/// What is done to a database.
+type Work<'a> = dyn Fn(&dyn DynDatabase) -> Result<(), String> + 'a;
+
 /// What the monitor looks at.
 struct Watched {
     service: String,
@@ -138,7 +141,7 @@ impl Watched {
     }
 
     fn carry_out(&self, action: &Action) -> Result<String, String> {
-        let (name, work): (_, &dyn Fn(&dyn DynDatabase) -> Result<(), String>) = match action {
+        let (name, work): (_, &Work<'_>) = match action {
             Action::Pause(name) => (name.as_ref(), &|database| {
                 database.pause();
                 Ok(())
