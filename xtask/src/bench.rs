@@ -15,12 +15,14 @@ mod process;
 mod report;
 mod server;
 mod subject;
+mod watcher;
 
 use cells::{Cell, Work};
 use figures::{Measured, Row, Sample};
 use options::Options;
 use server::Server;
-use subject::Subject;
+use subject::{Subject, WATCHED};
+use watcher::Watcher;
 
 /// Measures and prints; a complete run writes `docs/benchmarks.md` too.
 pub fn run(arguments: &[String]) -> Result<(), String> {
@@ -39,6 +41,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         eprintln!("{} …", cell.title);
         let row = match cell.work {
             Work::Idle => idle_row(&server, &options, cell, &subjects)?,
+            Work::Watched => watched_row(&server, &options, cell, &subjects)?,
             _ => row(&server, &options, cell, &subjects)?,
         };
         eprint!("{}", report::text(&row));
@@ -80,6 +83,35 @@ fn row(
     }
     let names = subjects.iter().map(|subject| subject.key);
     Ok(Row { cell, rate, samples: names.zip(samples).collect() })
+}
+
+/// Measures what watching costs: the same pooler with and without somebody who watches, in turns.
+fn watched_row(
+    server: &Server,
+    options: &Options,
+    cell: Cell,
+    subjects: &[Subject],
+) -> Result<Row, String> {
+    let Some(subject) = subjects.first() else {
+        return Ok(Row { cell, rate: None, samples: Vec::new() });
+    };
+    let http = server::free_port()?;
+    let pooler = subject.start_at(server, Some(http))?;
+    pgbench::run(server, &pooler, &cell, 1, None)?;
+    let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    for round in 0..2 * options.rounds {
+        for is_watched in [round % 2 == 0, round % 2 == 1] {
+            let watcher = is_watched.then(|| Watcher::start(http));
+            let sample = pgbench::run(server, &pooler, &cell, options.seconds, None)?;
+            if let Some(watcher) = watcher {
+                watcher.stop()?;
+                watched.push(sample);
+            } else {
+                alone.push(sample);
+            }
+        }
+    }
+    Ok(Row { cell, rate: None, samples: vec![(subject.key, alone), (WATCHED, watched)] })
 }
 
 /// Measures what idle clients cost; memory is the same in every round, so that one is enough.

@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headpond::testing::{Connect, FakeManager};
-use headpond::{Fate, Pool, Priority};
+use headpond::{Error, Fate, OwnedGuard, Pool, Priority};
 
 const MAX: u32 = 6;
 const TASKS: u64 = 32;
+/// Operations on one pool: most of the time is spent waiting, so that many pools fit beside each
+/// other.
+const OPERATIONS_MAX: u64 = 50_000;
 
 #[test]
 fn random_operations_lose_no_slot_and_exceed_no_limit() {
@@ -21,14 +24,25 @@ fn random_operations_lose_no_slot_and_exceed_no_limit() {
     println!("HEADPOND_TEST_SEED={seed} HEADPOND_TEST_OPERATIONS={operations}");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build();
-    runtime.expect("a runtime").block_on(storm(seed, operations));
+    runtime.expect("a runtime").block_on(async {
+        let pools = operations.div_ceil(OPERATIONS_MAX).max(1);
+        let storms: Vec<_> = (0..pools)
+            .map(|number| tokio::spawn(storm(seed ^ (number << 16), operations / pools)))
+            .collect();
+        let mut got = 0;
+        for storm in storms {
+            got += storm.await.expect("no storm panics");
+        }
+        println!("{operations} operations on {pools} pools: {got} connections were had");
+    });
 }
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
-async fn storm(seed: u64, operations: u64) {
+/// Returns how many connections were had.
+async fn storm(seed: u64, operations: u64) -> u64 {
     let manager = FakeManager::default();
     let builder = Pool::builder(manager.clone()).max(MAX).min(2).seed(seed);
     let pool = builder
@@ -63,8 +77,9 @@ async fn storm(seed: u64, operations: u64) {
     pool.resume();
     let mut all = Vec::new();
     for _ in 0..MAX {
-        let patient = pool.get_owned_timeout(Duration::from_secs(20));
-        all.push(patient.await.unwrap_or_else(|error| panic!("a slot was lost: {error}")));
+        // In a task of its own: one that has connections and waits for another is told so.
+        let patient = tokio::spawn(patient(pool.clone()));
+        all.push(patient.await.expect("a slot was lost"));
     }
     assert!(pool.try_get().is_err(), "there are no more than there may be");
     let status = pool.status();
@@ -73,10 +88,24 @@ async fn storm(seed: u64, operations: u64) {
     pool.check_invariants();
     let got = got.load(SeqCst);
     assert!(got > operations / 20, "{got} connections were had in {operations} operations");
-    println!("{got} connections were had");
     drop(all);
     pool.close(Duration::from_secs(10)).await.expect("nobody has a connection");
     assert_eq!(manager.live(), 0);
+    got
+}
+
+/// Gets a connection, although the last that were to be opened may have failed just now.
+async fn patient(pool: Pool<FakeManager>) -> OwnedGuard<FakeManager> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match pool.get_owned_timeout(Duration::from_secs(20)).await {
+            Ok(connection) => return connection,
+            Err(Error::Unreachable { retry_after, .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(retry_after).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Does one thing; returns how many connections were had.

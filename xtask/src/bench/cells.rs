@@ -9,6 +9,8 @@ pub enum Work {
     Paced,
     /// Clients that do nothing.
     Idle,
+    /// pgbench as fast as it goes, with and without somebody who watches.
+    Watched,
 }
 
 /// What CPU and throughput must be, as ratios to PgBouncer in the same round.
@@ -103,6 +105,11 @@ pub fn all() -> Vec<Cell> {
             ..cell("bulk-8", "1 MB result, 8", 8)
         },
         Cell { work: Work::Paced, ..cell("latency-64", "select, simple, 64, fixed rate", 64) },
+        Cell {
+            work: Work::Watched,
+            must: Must { throughput_min: Some(0.99), ..Must::default() },
+            ..cell("watched-64", "select, simple, 64, watched", 64)
+        },
         Cell {
             work: Work::Idle,
             must: Must { idle_kib_max: Some(1.0), ..Must::default() },

@@ -43,7 +43,9 @@ pub fn text(row: &Row) -> String {
                 show(|s| s.p99_us),
                 cpu(samples)
             ),
-            Work::Full => format!("{}  {} /s", cpu(samples), show(|s| s.throughput)),
+            Work::Full | Work::Watched => {
+                format!("{}  {} /s", cpu(samples), show(|s| s.throughput))
+            }
         };
         let versus = match compared(row, key) {
             Some(rival) if row.cell.work != Work::Idle => {
@@ -68,6 +70,9 @@ fn cpu(samples: &[Sample]) -> String {
 
 /// What a subject is compared with: Debian's PgBouncer, or the newer one where that cannot run.
 fn compared(row: &Row, key: &str) -> Option<&'static str> {
+    if row.cell.work == Work::Watched {
+        return row.samples.first().map(|(alone, _)| *alone).filter(|alone| *alone != key);
+    }
     let rival = [RIVAL, RIVAL_NEW].into_iter().find(|rival| row.of(rival).is_some())?;
     (rival != key).then_some(rival)
 }
@@ -97,6 +102,7 @@ pub fn markdown(measured: &Measured, options: &Options) -> String {
     let _ = writeln!(out, "{}", load_table(measured));
     let _ = writeln!(out, "{}", latency_table(measured));
     let _ = writeln!(out, "{}", idle_table(measured));
+    let _ = writeln!(out, "{}", watched_table(measured));
     let _ = writeln!(out, "{END}");
     out
 }
@@ -243,6 +249,37 @@ fn idle_table(measured: &Measured) -> String {
                 sample.idle_share_kib,
                 sample.idle_next_kib,
                 sample.idle_cpu_ms_per_s
+            );
+        }
+    }
+    out
+}
+
+fn watched_table(measured: &Measured) -> String {
+    let mut out = String::new();
+    for row in measured.rows.iter().filter(|row| row.cell.work == Work::Watched) {
+        let _ = writeln!(
+            out,
+            "The same pooler without and with somebody who scrapes `/metrics` every second and has \
+             the page open, {} clients:\n\n| | transactions/s | CPU µs per transaction | speed \
+             ratio | CPU ratio | must |\n|---|---|---|---|---|---|",
+            row.cell.clients
+        );
+        for (key, samples) in &row.samples {
+            let ratio = |figure: Figure| {
+                let ratio = compared(row, key).and_then(|alone| row.ratio(key, alone, figure));
+                ratio.map_or_else(String::new, |r| {
+                    format!("{:.3} ({:.3}–{:.3})", r.median, r.min, r.max)
+                })
+            };
+            let must = if compared(row, key).is_some() { verdict(row, key) } else { String::new() };
+            let _ = writeln!(
+                out,
+                "| {key} | {} | {} | {} | {} | {must} |",
+                spread(samples, |s| s.throughput),
+                spread(samples, Sample::cpu_us),
+                ratio(|s| s.throughput),
+                ratio(Sample::cpu_us),
             );
         }
     }

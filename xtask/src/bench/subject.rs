@@ -17,6 +17,8 @@ pub const RIVAL: &str = "pgbouncer";
 pub const RIVAL_LARGE: &str = "pgbouncer-64k";
 /// The newer one of `HEADPOND_BENCH_PGBOUNCER`.
 pub const RIVAL_NEW: &str = "pgbouncer-new";
+/// Headpond with somebody who scrapes its metrics and has its page open.
+pub const WATCHED: &str = "headpond-watched";
 /// No pooler at all: what the machine gives.
 pub const DIRECT: &str = "direct";
 
@@ -96,6 +98,7 @@ pub fn all(options: &Options) -> Vec<Subject> {
 pub fn lineup(options: &Options, cell: &Cell) -> Vec<Subject> {
     let takes_part = |subject: &Subject| match subject.key {
         // PgBouncer tracks prepared statements from 1.21 on.
+        RIVAL | RIVAL_NEW if cell.work == Work::Watched => false,
         RIVAL => !cell.is_prepared() || has_prepared(&subject.title),
         RIVAL_LARGE => cell.is_bulk(),
         DIRECT => cell.work == Work::Paced,
@@ -126,6 +129,11 @@ fn version(program: &Path) -> String {
 impl Subject {
     /// Starts the pooler in front of a server and waits until it answers.
     pub fn start(&self, server: &Server) -> Result<Pooler, String> {
+        self.start_at(server, None)
+    }
+
+    /// The same, with Headpond's endpoint for those who watch on a port.
+    pub fn start_at(&self, server: &Server, http: Option<u16>) -> Result<Pooler, String> {
         let port = match self.kind {
             Kind::Direct => return Ok(Pooler { key: self.key, port: server.port, running: None }),
             _ => server::free_port()?,
@@ -151,7 +159,8 @@ impl Subject {
                 if let Some(workers) = workers {
                     command.args(["--workers", &workers.to_string()]);
                 }
-                command.arg(&file).env("HEADPOND_HTTP__LISTEN", "");
+                let listen = http.map_or_else(String::new, |port| format!("127.0.0.1:{port}"));
+                command.arg(&file).env("HEADPOND_HTTP__LISTEN", listen);
                 // The pooler takes every variable of that prefix for a setting.
                 command.env_remove("HEADPOND_BENCH_PGBOUNCER");
                 command.env_remove("HEADPOND_BENCH_PROGRAM");
