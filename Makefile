@@ -18,7 +18,7 @@ SUITE  := $(SERVER) $(RIVAL) /usr/lib/postgresql/*/bin/pgbench=postgresql openss
 FULL   := --features headpond/full
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check docs services bench bench-pool fuzz loom sim
+.PHONY: help run build test check docs services bench bench-pool fuzz loom sim lint-deploy
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -79,3 +79,7 @@ loom: ## what the library's threads share: every schedule of a few threads (loom
 
 sim: ## 10,000 seeds of the pooler on a simulated network with faults (ARGS="--seeds 500")
 	@$(CARGO) xtask sim $(ARGS)
+
+lint-deploy: ## the linters of others over deploy/: yamllint, helm, kubernetes-validate, hadolint, promtool, systemd
+	@scripts/need python3:venv=python3-venv python3:ensurepip=python3-venv promtool=prometheus systemd-analyze=systemd
+	@scripts/lint-deploy
