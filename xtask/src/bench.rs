@@ -99,15 +99,20 @@ fn watched_row(
     let pooler = subject.start_at(server, Some(http))?;
     pgbench::run(server, &pooler, &cell, 1, None)?;
     let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    // At rest what watching takes is seen alone.
+    let rest_alone = idle::cpu_at_rest(&pooler)?;
+    let watcher = Watcher::start(http);
+    let rest_watched = idle::cpu_at_rest(&pooler)?;
+    watcher.stop()?;
     for round in 0..2 * options.rounds {
         for is_watched in [round % 2 == 0, round % 2 == 1] {
             let watcher = is_watched.then(|| Watcher::start(http));
             let sample = pgbench::run(server, &pooler, &cell, options.seconds, None)?;
             if let Some(watcher) = watcher {
                 watcher.stop()?;
-                watched.push(sample);
+                watched.push(Sample { idle_cpu_ms_per_s: rest_watched, ..sample });
             } else {
-                alone.push(sample);
+                alone.push(Sample { idle_cpu_ms_per_s: rest_alone, ..sample });
             }
         }
     }

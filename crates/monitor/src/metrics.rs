@@ -4,6 +4,8 @@
 //! pools and databases that somebody was let in to, and the snapshot caps them besides.
 //! Not here: how they are written (`exporter.rs`).
 
+mod pgbouncer;
+
 use std::str::FromStr;
 
 use headpond_stats::{Distribution, Snapshot};
@@ -20,6 +22,8 @@ pub enum MetricSet {
     Database,
     /// `db_pool_size{state}`, `db_query_duration_seconds`.
     Db,
+    /// Those of pgbouncer_exporter 0.12: `pgbouncer_pools_client_waiting_connections`, …
+    Pgbouncer,
 }
 
 impl FromStr for MetricSet {
@@ -29,6 +33,7 @@ impl FromStr for MetricSet {
         match text {
             "database" => Ok(Self::Database),
             "db" => Ok(Self::Db),
+            "pgbouncer" => Ok(Self::Pgbouncer),
             _ => Err(()),
         }
     }
@@ -48,6 +53,7 @@ impl Monitor {
             match set {
                 MetricSet::Database => database_set(&look, into),
                 MetricSet::Db => db_set(&look, into),
+                MetricSet::Pgbouncer => pgbouncer::set(&look, into),
             }
         }
     }

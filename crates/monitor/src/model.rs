@@ -192,6 +192,12 @@ pub struct Totals {
     pub timeouts: u64,
     /// Loans suspected to be leaks.
     pub leaks: u64,
+    /// Statements that callers wanted prepared.
+    pub client_parses: u64,
+    /// Statements that servers were told to prepare.
+    pub server_parses: u64,
+    /// Executions of prepared statements.
+    pub binds: u64,
     /// Bytes from callers.
     pub received_bytes: u64,
     /// Bytes to callers.
@@ -261,6 +267,8 @@ pub struct Pool {
     pub size_min: u32,
     /// How many more may be opened under pressure.
     pub reserve: u32,
+    /// Callers that are connected to it, where they are.
+    pub clients: u64,
     /// Callers who wait.
     pub waiting: u32,
     /// How long the first of them has waited.

@@ -34,9 +34,7 @@ pub fn measure(pooler: &Pooler, quick: bool) -> Result<Sample, String> {
         std::thread::sleep(SETTLE);
         sizes.push(look()?);
     }
-    let before = process::cpu(id).unwrap_or_default();
-    std::thread::sleep(WATCH);
-    let used = process::cpu(id).unwrap_or_default().since(before);
+    let idle_cpu_ms_per_s = cpu_at_rest(pooler)?;
     let [at_few, at_many] = sizes.as_slice() else { unreachable!("two counts, two sizes") };
     let per_client = |from: u64, to: u64, count: usize| (to as f64 - from as f64) / count as f64;
     Ok(Sample {
@@ -45,9 +43,18 @@ pub fn measure(pooler: &Pooler, quick: bool) -> Result<Sample, String> {
         idle_share_kib: per_client(empty.share, at_many.share, many),
         idle_next_kib: per_client(at_few.resident, at_many.resident, many - few),
         idle_clients: many as f64,
-        idle_cpu_ms_per_s: used.total_us() as f64 / 1000.0 / WATCH.as_secs_f64(),
+        idle_cpu_ms_per_s,
         ..Sample::default()
     })
+}
+
+/// Returns how many milliseconds of CPU a pooler takes in a second while nobody asks it anything.
+pub fn cpu_at_rest(pooler: &Pooler) -> Result<f64, String> {
+    let id = pooler.id().ok_or("a direct connection has no pooler to look at")?;
+    let look = || process::cpu(id).ok_or_else(|| format!("{} ended", pooler.key));
+    let before = look()?;
+    std::thread::sleep(WATCH);
+    Ok(look()?.since(before).total_us() as f64 / 1000.0 / WATCH.as_secs_f64())
 }
 
 /// Logs in, runs a query and reads its reply.

@@ -261,8 +261,8 @@ fn watched_table(measured: &Measured) -> String {
         let _ = writeln!(
             out,
             "The same pooler without and with somebody who scrapes `/metrics` every second and has \
-             the page open, {} clients:\n\n| | transactions/s | CPU µs per transaction | speed \
-             ratio | CPU ratio | must |\n|---|---|---|---|---|---|",
+             the page open, {} clients:\n\n| | CPU ms per second at rest | transactions/s | CPU µs per \
+             transaction | speed ratio | CPU ratio | must |\n|---|---|---|---|---|---|---|",
             row.cell.clients
         );
         for (key, samples) in &row.samples {
@@ -275,7 +275,8 @@ fn watched_table(measured: &Measured) -> String {
             let must = if compared(row, key).is_some() { verdict(row, key) } else { String::new() };
             let _ = writeln!(
                 out,
-                "| {key} | {} | {} | {} | {} | {must} |",
+                "| {key} | {:.1} | {} | {} | {} | {} | {must} |",
+                samples.first().map_or(0.0, |sample| sample.idle_cpu_ms_per_s),
                 spread(samples, |s| s.throughput),
                 spread(samples, Sample::cpu_us),
                 ratio(|s| s.throughput),

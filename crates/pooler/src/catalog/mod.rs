@@ -244,6 +244,7 @@ impl Catalog {
             credentials: Mutex::default(),
             last_error: Mutex::new(None),
             stats: (0..self.lanes).map(|_| PoolStats::default()).collect(),
+            clients: AtomicU32::new(0),
             armed: AtomicU64::new(u64::MAX),
             starved: AtomicBool::new(false),
             next_host: AtomicU32::new(0),

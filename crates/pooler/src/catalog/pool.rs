@@ -337,6 +337,8 @@ pub struct Pool {
     pub last_error: Mutex<Option<String>>,
     /// Counters, one per lane.
     pub stats: Vec<PoolStats>,
+    /// Clients that are logged in to it.
+    pub clients: AtomicU32,
     /// The deadline for which some worker has a timer, in nanoseconds; `u64::MAX` for none.
     pub armed: AtomicU64,
     /// An Open was postponed because an outer budget is full.

@@ -228,7 +228,7 @@ pub enum MetricSets {}
 
 impl Kind for MetricSets {
     type Value = Vec<(String, headpond_monitor::MetricSet)>;
-    const EXPECTS: &'static str = "a comma list of database and db";
+    const EXPECTS: &'static str = "a comma list of database, db and pgbouncer";
 
     fn parse(text: &str) -> Result<Self::Value, Invalid> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());

@@ -34,7 +34,7 @@ settings! {
     tls_key_file: File = "", Restart Policy Honoured,
         "Its key, PEM", "what stays on this machine needs no encryption";
     metrics: MetricSets = "", Restart Policy Honoured,
-        "Metrics under the names of other systems besides our own: database, db",
+        "Metrics under the names of other systems besides our own: database, db, pgbouncer",
         "one set of names is enough for whoever has no old dashboards";
     check_period: Seconds = "30", Live Policy Honoured,
         "How often each database is asked how it is, by a connection of its own; 0 for never",

@@ -515,6 +515,7 @@ impl<E: Engine> Worker<E> {
         }
         let user = self.shared.catalog.user(&user);
         self.count_in(index, &database, user)?;
+        pool.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.clients[index].pool = Some(pool);
         self.enter_pool(index)
     }

@@ -375,6 +375,7 @@ impl<E: Engine> Worker<E> {
         }
         let Some(pool) = client.pool.take() else { return };
         if let Some(user) = client.user.take() {
+            crate::catalog::leave(&pool.clients);
             crate::catalog::leave(&pool.database.clients);
             crate::catalog::leave(&user.clients);
         }

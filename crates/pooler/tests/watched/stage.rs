@@ -25,8 +25,19 @@ const HASTY: [(&str, &str); 4] = [
 
 /// Starts a pooler with `pool_size` servers per pool; `more` is appended to its ini file.
 pub fn start(postgres: &Postgres, pool_size: u32, more: &str) -> Headpond {
+    start_with(postgres, pool_size, more, &[])
+}
+
+/// The same, with further variables in its environment.
+pub fn start_with(
+    postgres: &Postgres,
+    pool_size: u32,
+    more: &str,
+    variables: &[(&str, &str)],
+) -> Headpond {
     let settings = Settings { pool_size, ..Settings::default() };
-    Headpond::start_in("pgbouncer.ini", &HASTY, |place| {
+    let variables = [&HASTY, variables].concat();
+    Headpond::start_in("pgbouncer.ini", &variables, |place| {
         format!("{}{more}", settings.ini(postgres, place, Target::Headpond))
     })
 }
