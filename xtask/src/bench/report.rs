@@ -261,8 +261,9 @@ fn watched_table(measured: &Measured) -> String {
         let _ = writeln!(
             out,
             "The same pooler without and with somebody who scrapes `/metrics` every second and has \
-             the page open, {} clients:\n\n| | CPU ms per second at rest | transactions/s | CPU µs per \
-             transaction | speed ratio | CPU ratio | must |\n|---|---|---|---|---|---|---|",
+             the page open, {} clients:\n\n| | CPU ms per second at rest | transactions/s \
+             | CPU µs per transaction | speed ratio \
+             | CPU ratio | must |\n|---|---|---|---|---|---|---|",
             row.cell.clients
         );
         for (key, samples) in &row.samples {
@@ -272,7 +273,7 @@ fn watched_table(measured: &Measured) -> String {
                     format!("{:.3} ({:.3}–{:.3})", r.median, r.min, r.max)
                 })
             };
-            let must = if compared(row, key).is_some() { verdict(row, key) } else { String::new() };
+            let must = compared(row, key).map_or_else(String::new, |_| verdict(row, key));
             let _ = writeln!(
                 out,
                 "| {key} | {:.1} | {} | {} | {} | {} | {must} |",
