@@ -1,11 +1,21 @@
 //! An alert from a queue in a pool to a real Alertmanager, to its receiver, and to our own.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use headpond_monitor::alert::{Routes, Severity, built_in};
+use headpond_monitor::model::{
+    self, Breaker, CheckError, CheckErrorKind, Checked, Connections, Counts, Later, Outcome,
+    Process as Watched, Setting, Source, Totals, Truth,
+};
+use headpond_monitor::{Check, Monitor, Probe, Target};
+use headpond_stats::Snapshot;
 use serde_json::Value;
 
 use crate::stage::{client, read, start, until};
@@ -134,4 +144,138 @@ async fn an_alert_fires_and_resolves_once_at_every_receiver() {
     let (_, alerts) = read(pooler.http(), "/api/v1/alerts");
     let deliveries = alerts["deliveries"].as_array().expect("deliveries");
     assert!(deliveries.iter().all(|route| route["failed"] == 0), "{deliveries:?}");
+}
+
+/// Something to watch where everything is wrong, until nothing is.
+struct Rigged {
+    is_bad: AtomicBool,
+    looks: AtomicU64,
+}
+
+impl Probe for Rigged {
+    fn live(&self) -> Check {
+        Check::all(Vec::new())
+    }
+
+    fn ready(&self) -> Check {
+        Check::all(Vec::new())
+    }
+
+    fn started(&self) -> Check {
+        Check::all(Vec::new())
+    }
+
+    fn collect(&self, _: &mut Snapshot) {}
+}
+
+impl Source for Rigged {
+    fn process(&self) -> Watched {
+        let used = if self.is_bad.load(Relaxed) { 95 } else { 5 };
+        Watched {
+            phase: "running",
+            clients: used,
+            clients_max: 100,
+            memory_bytes: used,
+            memory_max_bytes: Some(100),
+            ..Watched::default()
+        }
+    }
+
+    /// A pool at its end; with it everything that is counted over an hour goes.
+    fn pools(&self) -> Vec<model::Pool> {
+        if !self.is_bad.load(Relaxed) {
+            return Vec::new();
+        }
+        let looks = self.looks.fetch_add(1, Relaxed);
+        vec![model::Pool {
+            name: "pool".to_owned(),
+            breaker: Breaker::Open,
+            connections: Counts { used: 10, ..Counts::default() },
+            size_max: 10,
+            waiting: 20,
+            oldest_wait_seconds: 30.0,
+            totals: Totals {
+                connect_failures: 10 * looks,
+                errors: 20 * looks,
+                timeouts: 5 * looks,
+                leaks: looks,
+                ..Totals::default()
+            },
+            ..model::Pool::default()
+        }]
+    }
+
+    fn databases(&self) -> Vec<model::Database> {
+        let is_bad = self.is_bad.load(Relaxed);
+        let database = |name: &str, outcome| model::Database {
+            name: name.to_owned(),
+            check: Some(Checked { ago_seconds: 0.0, took_seconds: 0.01, outcome }),
+            ..model::Database::default()
+        };
+        let error = CheckError { kind: CheckErrorKind::Unreachable, text: "refused".to_owned() };
+        let down = if is_bad { Outcome::Failed(error) } else { Outcome::Truth(Truth::default()) };
+        let truth = Truth {
+            read_only: is_bad,
+            connections_max: 100,
+            active: if is_bad { 50 } else { 1 },
+            total: if is_bad { 99 } else { 2 },
+            ..Truth::default()
+        };
+        vec![database("down", down), database("odd", Outcome::Truth(truth))]
+    }
+
+    fn connections(&self) -> Later<'_, Connections> {
+        Box::pin(std::future::ready(Connections::default()))
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        Vec::new()
+    }
+}
+
+/// Waits until every rule was heard of with a status.
+async fn hear_all(told: &Receiver<(String, Value)>, status: &str, names: &BTreeSet<String>) {
+    let mut heard = BTreeSet::new();
+    until(&format!("all {status}"), || {
+        while let Ok((_, body)) = told.try_recv() {
+            for alert in body["alerts"].as_array().expect("alerts") {
+                let name = alert["labels"]["alertname"].as_str().expect("a name").to_owned();
+                if alert["status"] == status {
+                    heard.insert(name);
+                }
+            }
+        }
+        (heard == *names).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_built_in_alert_fires_and_resolves_at_every_receiver() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (own, told) = receiver();
+    let (theirs, told_by_manager) = receiver();
+    let (_manager, manager) = alertmanager(folder.path(), theirs).await;
+    let mut rules = built_in();
+    for rule in &mut rules {
+        // As they are, but for the minutes that they wait.
+        rule.for_seconds = rule.for_seconds.min(1.0);
+    }
+    let names: BTreeSet<String> = rules.iter().map(|rule| rule.name.clone()).collect();
+    assert_eq!(names.len(), 16);
+    let target = |url: &str| Target::new(url, None).expect("a URL");
+    let routes = Routes {
+        webhook: Some((target(&format!("http://{own}/hook")), None, Severity::Info)),
+        alertmanager: Some((target(&format!("http://{manager}")), Severity::Info)),
+        ..Routes::default()
+    };
+    let source = Arc::new(Rigged { is_bad: AtomicBool::new(true), looks: AtomicU64::new(0) });
+    let settings = headpond_monitor::Settings { rules, routes, ..Default::default() };
+    let (_monitor, watching) = Monitor::new(Arc::clone(&source) as _, None, settings);
+    tokio::spawn(watching);
+    hear_all(&told, "firing", &names).await;
+    hear_all(&told_by_manager, "firing", &names).await;
+    source.is_bad.store(false, Relaxed);
+    hear_all(&told, "resolved", &names).await;
+    hear_all(&told_by_manager, "resolved", &names).await;
 }

@@ -85,8 +85,8 @@ async fn dashboards_made_for_other_exporters_find_their_names() {
         "pgbouncer_up 1".to_owned(),
         "pgbouncer_used_clients 1".to_owned(),
         format!(
-            "pgbouncer_databases_pool_size{{name=\"app\",host=\"127.0.0.1\",port=\"{port}\",\
-             database=\"app\",force_user=\"\",pool_mode=\"transaction\"}} 3"
+            "pgbouncer_databases_pool_size{{database=\"app\",force_user=\"\",host=\"127.0.0.1\",\
+             name=\"app\",pool_mode=\"transaction\",port=\"{port}\"}} 3"
         ),
         "pgbouncer_pools_client_active_connections{database=\"app\",user=\"app\"} 1".to_owned(),
         "pgbouncer_pools_client_waiting_connections{database=\"app\",user=\"app\"} 0".to_owned(),
