@@ -173,7 +173,9 @@ async fn health_and_statistics_are_those_of_the_servers() {
     assert!(json["checks"]["database"]["responseTime"].is_f64(), "{json}");
 
     servers.redis.kill();
-    // The connection that lay idle is dead, and nobody gets it, however soon they ask.
+    // A socket is looked at once in a tick of the kernel, which lasts 10 ms at most.
+    std::thread::sleep(Duration::from_millis(10));
+    // The connection that lay idle is dead, and nobody gets it.
     let error = databases.redis("cache").unwrap().get().await.unwrap_err();
     assert!(matches!(error.retryable(), Retryable::Connection(_)), "{error}");
     let down: Vec<String> = databases

@@ -100,6 +100,8 @@ async fn a_server_that_died_and_came_back_is_used_again_and_nothing_is_sent_twic
     // Killed and back before anybody noticed: a request that must not be repeated gets through.
     server.kill();
     let _server = Server::start(server.port);
+    // A socket is looked at once in a tick of the kernel, which lasts 10 ms at most.
+    std::thread::sleep(Duration::from_millis(10));
     let answer = client.post(&url, "body").await.unwrap().text().await.unwrap();
     assert_eq!(answer, "hello");
     assert_eq!(client.origin_status()[0].totals.retries, 0);
