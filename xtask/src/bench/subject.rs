@@ -97,8 +97,9 @@ pub fn all(options: &Options) -> Vec<Subject> {
 /// Returns the subjects of one cell, what everything is compared with first.
 pub fn lineup(options: &Options, cell: &Cell) -> Vec<Subject> {
     let takes_part = |subject: &Subject| match subject.key {
-        // PgBouncer tracks prepared statements from 1.21 on.
+        // What watching costs is measured of Headpond alone.
         RIVAL | RIVAL_NEW if cell.work == Work::Watched => false,
+        // PgBouncer tracks prepared statements from 1.21 on.
         RIVAL => !cell.is_prepared() || has_prepared(&subject.title),
         RIVAL_LARGE => cell.is_bulk(),
         DIRECT => cell.work == Work::Paced,

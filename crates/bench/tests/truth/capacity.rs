@@ -17,13 +17,13 @@ const LIMITS: (f64, f64) = (0.15, 0.40);
 #[test]
 #[ignore = "measures: a quiet machine, one at a time"]
 fn the_plan_predicts_the_wait_for_a_small_pool() {
-    check(&[(2, 0.5), (2, 0.65), (2, 0.75), (4, 0.6), (4, 0.7), (4, 0.8)]);
+    check(&[(2, 0.6), (2, 0.75), (2, 0.85), (4, 0.6), (4, 0.75), (4, 0.85)]);
 }
 
 #[test]
 #[ignore = "measures: a quiet machine, one at a time"]
 fn the_plan_predicts_the_wait_for_a_large_pool() {
-    check(&[(8, 0.7), (8, 0.8), (8, 0.85), (16, 0.8), (16, 0.85), (16, 0.9)]);
+    check(&[(8, 0.7), (8, 0.8), (8, 0.9), (16, 0.8), (16, 0.85), (16, 0.9)]);
 }
 
 fn check(combinations: &[(u32, f64)]) {
@@ -38,7 +38,7 @@ fn check(combinations: &[(u32, f64)]) {
         let base = Options { clients: size, arrival: open(rate), ..options(&fake) };
         let base = Options { through: Through::Library, warm_up: Duration::from_secs(1), ..base };
         // Waits depend on each other over 1 / (1 - sqrt(load))^2 services of the whole pool: 40 s
-        // are two hundred times that for the least favourable of these, fewer would measure luck.
+        // are a hundred times that for the least favourable of these, 2 connections at 0.85.
         let run = run(&Options { duration: Duration::from_secs(40), seed: 11, ..base });
         // Service times as recorded in this run: what is predicted is the queue. Taken from
         // another run they would be off by some percent, which a load of 0.9 multiplies by ten.

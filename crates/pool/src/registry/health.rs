@@ -182,17 +182,27 @@ impl Databases {
     /// # Cancel safety
     /// Dropping the future gives the connections back.
     pub async fn test_all(&self) -> Vec<Tested> {
-        let test = |database: std::sync::Arc<dyn DynDatabase>| async move {
-            let began = Instant::now();
-            match database.test().await {
-                Ok(()) => Ok(began.elapsed()),
-                Err(error) => Err(error.to_string()),
+        self.test_each(|_| true).await
+    }
+
+    /// Tests the databases of which `wanted` is true.
+    pub(super) async fn test_each(&self, wanted: impl Fn(&dyn DynDatabase) -> bool) -> Vec<Tested> {
+        let test = |database: std::sync::Arc<dyn DynDatabase>| {
+            let is_wanted = wanted(database.as_ref());
+            async move {
+                if !is_wanted {
+                    return None;
+                }
+                let began = Instant::now();
+                let outcome = database.test().await;
+                Some(outcome.map(|()| began.elapsed()).map_err(|error| error.to_string()))
             }
         };
-        let late = || Err(format!("no answer within {LIMIT:?}"));
-        let outcomes = self.with_each(Instant::now() + LIMIT, test, late).await;
-        let tested = |(name, kind, outcome)| Tested { name, kind, outcome };
-        outcomes.into_iter().map(tested).collect()
+        let late = || Some(Err(format!("no answer within {LIMIT:?}")));
+        let outcomes = self.with_each(Instant::now() + LIMIT, test, late).await.into_iter();
+        outcomes
+            .filter_map(|(name, kind, outcome)| Some(Tested { name, kind, outcome: outcome? }))
+            .collect()
     }
 
     /// Returns the health of every database.

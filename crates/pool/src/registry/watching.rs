@@ -23,6 +23,7 @@ use super::{Databases, DynDatabase, Tested};
 use crate::breaker;
 use crate::config::Kind;
 use crate::source::Dialect;
+use crate::status::Status;
 
 /// How often each database is asked for a sign of life.
 /// 10 s, because a test is a loan and a round trip, and an alert waits for two of them.
@@ -102,11 +103,13 @@ struct Watched {
 }
 
 impl Watched {
+    /// Tests the databases whose pools have a connection to spare: a pool that is paused or used up
+    /// says nothing about its server, and what was known stays known, with its age.
     async fn test(&self) {
-        let tested = self.databases.test_all().await;
+        let tested = self.databases.test_each(|database| has_room(&database.status())).await;
         let now = Instant::now();
         let tested = tested.into_iter().map(|tested| (tested.name.clone(), (now, tested)));
-        *self.tested.lock() = tested.collect();
+        self.tested.lock().extend(tested);
     }
 
     fn check_of(&self, name: &str) -> Option<Checked> {
@@ -270,6 +273,10 @@ impl Actions for Watched {
     }
 }
 
+fn has_room(status: &Status) -> bool {
+    !status.paused && status.waiting == 0 && status.in_use < status.max
+}
+
 fn pool(name: &str, kind: Kind, database: &dyn DynDatabase) -> model::Pool {
     let (status, errors, times) = (database.status(), database.errors(), database.distributions());
     let totals = status.totals;
@@ -315,5 +322,46 @@ fn pool(name: &str, kind: Kind, database: &dyn DynDatabase) -> model::Pool {
             ..Times::default()
         },
         ..model::Pool::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pool;
+    use crate::config::{Sources, Vars};
+    use crate::registry::{Opened, Plan};
+    use crate::testing::FakeManager;
+
+    async fn watched() -> Watched {
+        let vars = Vars::from_iter([("MYSQL_GPS_URL", "mysql://db/gps?pool_max_conns=1")]);
+        let config = Sources::new(vars).load().unwrap();
+        let open =
+            async |plan: Plan| Opened::Ok(Arc::new(plan.builder(FakeManager::default()).build()?));
+        let databases = Databases::builder(config).opener(Kind::Mysql, open).start().await.unwrap();
+        let (service, started) = ("test".to_owned(), Instant::now());
+        Watched { service, started, databases, tested: Mutex::default() }
+    }
+
+    #[tokio::test]
+    async fn a_pool_without_a_connection_to_spare_is_no_dead_database() {
+        let watched = watched().await;
+        let gps: &Pool<FakeManager> = watched.databases.get("gps").unwrap();
+        let only = gps.get().await.unwrap();
+        watched.test().await;
+        assert!(watched.check_of("gps").is_none(), "it was not asked");
+        drop(only);
+        gps.pause();
+        watched.test().await;
+        assert!(watched.check_of("gps").is_none(), "it was not asked");
+        gps.resume();
+        watched.test().await;
+        let answered = |watched: &Watched| {
+            matches!(watched.check_of("gps"), Some(Checked { outcome: Outcome::Truth(_), .. }))
+        };
+        assert!(answered(&watched));
+        let _only = gps.get().await.unwrap();
+        watched.test().await;
+        assert!(answered(&watched), "what was known stays known");
     }
 }

@@ -14,10 +14,12 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod http;
 pub mod message;
 pub mod pooler;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod random;
 
 pub use pooler::{Pooler, Settings, Target};

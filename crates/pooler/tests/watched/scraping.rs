@@ -2,16 +2,14 @@
 //! nothing that does not exist.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::stage::{ask, client, read, start, start_with, until};
 use crate::support::Postgres;
 use crate::support::pooler::Headpond;
-use crate::support::process::{Process, free_port};
+use crate::support::prometheus::{Prometheus, promtool};
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
@@ -51,16 +49,6 @@ fn check_names(exposed: &BTreeSet<String>, place: &str, expression: &str) {
         assert!(exposed.contains(word) || LATER.contains(&word), "{place}: {word} does not exist");
     }
     assert!(count > 0 || expression.starts_with("up{"), "{place} names no metric: {expression}");
-}
-
-fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
-    let mut command = Command::new("promtool");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("promtool is installed (package prometheus)");
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
 #[tokio::test]
@@ -162,27 +150,10 @@ async fn dashboards_and_rules_name_only_what_exists() {
 async fn prometheus_scrapes_and_evaluates_without_a_warning() {
     let postgres = Postgres::start();
     let pooler = used(&postgres).await;
-    let folder = tempfile::tempdir().expect("a folder");
     let rules = project("deploy/prometheus/headpond-alerts.yaml");
-    let config = folder.path().join("prometheus.yml");
-    let text = format!(
-        "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: ['{}']\n\
-         scrape_configs:\n  - job_name: headpond\n    static_configs:\n      - targets: ['{}']\n",
-        rules.canonicalize().expect("it exists").display(),
-        pooler.http()
-    );
-    std::fs::write(&config, text).expect("ours");
-    let port = free_port();
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
-        format!("--web.listen-address=127.0.0.1:{port}"),
-    ];
-    let arguments: Vec<&Path> = arguments.iter().map(Path::new).collect();
-    let program = Path::new("/usr/bin/prometheus");
-    let process = Process::start("prometheus", None, program, &arguments, &[], "TERM");
-    let http = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    until("Prometheus", || std::net::TcpStream::connect(http).ok()).await;
+    let rules = rules.canonicalize().expect("it exists");
+    let prometheus = Prometheus::start(pooler.http(), Some(&rules)).await;
+    let http = prometheus.http;
     let target = until("a scrape", || {
         let (status, body) = ask(http, "GET", "/api/v1/targets", "", "");
         let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
@@ -209,10 +180,5 @@ async fn prometheus_scrapes_and_evaluates_without_a_warning() {
         (health.len() > 15 && health.iter().all(|health| health == "ok")).then_some(())
     })
     .await;
-    let complaints: Vec<String> = process.log().lines();
-    let complaints = complaints.into_iter().filter(|line| {
-        let is_ours = line.contains("scrape manager") || line.contains("rule manager");
-        is_ours && (line.contains("level=warn") || line.contains("level=error"))
-    });
-    assert_eq!(complaints.collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(prometheus.complaints(), Vec::<String>::new());
 }
