@@ -37,6 +37,14 @@ impl PoolCore {
         self.arm_openings(now);
     }
 
+    /// Opens what is missing to `min` as fast as connections may be opened at all, and keeps it
+    /// open from now on. An attempt that fails ends the hurry.
+    pub fn warm_up(&mut self, now: Timestamp) {
+        let now = self.tick(now);
+        self.fill = Fill::Hurried;
+        self.arm_openings(now);
+    }
+
     /// Holds all callers who have no connection: they wait, and nothing is granted, checked or
     /// opened. Deadlines go on.
     pub fn pause(&mut self, now: Timestamp) {

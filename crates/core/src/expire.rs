@@ -37,7 +37,7 @@ impl PoolCore {
         self.close_old(now);
         self.close_unused(now);
         self.feed(now);
-        if is_due(self.fill_at(), now) {
+        while is_due(self.fill_at(), now) {
             self.open(now);
             self.fill_after = now + FILL_EVERY;
         }

@@ -278,6 +278,7 @@ impl Shell {
                 let (limits, policy) = (limits(bytes), policy(bytes));
                 self.pool.configure(self.now, limits, policy);
             }
+            11 if bytes.chance(64) => self.pool.warm_up(self.now),
             11 => self.pool.keep_min(self.now, bytes.chance(128)),
             12 if bytes.chance(16) => {
                 self.pool.close(self.now);

@@ -97,6 +97,9 @@ impl PoolCore {
     pub(crate) fn welcome(&mut self, now: Timestamp, index: u32) {
         self.counters.opened += 1;
         let live = self.slots.live() + 1;
+        if self.fill == Fill::Hurried && live >= self.limits.kept() {
+            self.fill = Fill::Wanted;
+        }
         self.connector.succeeded(now, live, (&self.policy, &mut self.random));
         let slot = self.slots.at_mut(index);
         slot.born = now;
@@ -112,6 +115,9 @@ impl PoolCore {
         started: Timestamp,
         cause: ConnectFailure,
     ) {
+        if self.fill == Fill::Hurried {
+            self.fill = Fill::Wanted;
+        }
         let live = self.slots.live();
         self.connector.failed(now, started, cause, live, (&self.policy, &mut self.random));
         // While paused callers are held on purpose; connections that others have will come back
@@ -223,7 +229,7 @@ impl PoolCore {
         }
         let room = self.slots.total() < self.limits.regular();
         let from = self.connector_at().filter(|_| room)?;
-        Some(from.max(self.fill_after))
+        Some(if self.fill == Fill::Hurried { from } else { from.max(self.fill_after) })
     }
 
     /// Returns when a connection may be opened on behalf of callers who were refused because the

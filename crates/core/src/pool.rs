@@ -79,6 +79,8 @@ pub(crate) enum Fill {
     /// Not yet: nobody has asked for a connection.
     Dormant,
     Wanted,
+    /// Wanted, and somebody waits for it: without pauses until it is reached or an attempt fails.
+    Hurried,
 }
 
 impl PoolCore {

@@ -93,7 +93,7 @@ pub struct Timeout<E> {
     pub phase: Phase,
     /// How long it had waited.
     pub waited: Duration,
-    /// Its place in the queue at the end; 1 was to be served next.
+    /// Its place in the queue at the end; 1 was to be served next, 0 was not in it (a warm-up).
     pub position: u32,
     /// The pool at that moment.
     pub status: Status,
@@ -163,8 +163,11 @@ impl fmt::Display for Holder {
 impl<E: fmt::Display> fmt::Display for Timeout<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pool, phase, waited, position, status, oldest, cause } = self;
-        write!(f, "pool {pool}: no connection within {waited:.1?} (phase {phase}, ")?;
-        write!(f, "place {position} of {} in the queue; ", status.waiting + 1)?;
+        write!(f, "pool {pool}: no connection within {waited:.1?} (phase {phase}")?;
+        match position {
+            0 => f.write_str("; ")?,
+            _ => write!(f, ", place {position} of {} in the queue; ", status.waiting + 1)?,
+        }
         write!(
             f,
             "total={}, in_use={}, idle={}, connecting={}, max={}",

@@ -259,7 +259,8 @@ impl<M: Manager> Pool<M> {
         });
     }
 
-    /// Opens connections until [`Settings::min`] are open, and keeps so many from now on.
+    /// Opens connections until [`Settings::min`] are open, as many at once as
+    /// [`Settings::connects_max`] allows, and keeps so many from now on.
     ///
     /// # Errors
     /// With the first connect that failed, or [`Error::Timeout`] when the time was over.
@@ -283,7 +284,7 @@ impl<M: Manager> Pool<M> {
             Ok(outcome) => outcome,
             Err(_) => Err(self
                 .shared
-                .explain(headpond_core::Refusal::Timeout { waited: timeout, position: 1 })),
+                .explain(headpond_core::Refusal::Timeout { waited: timeout, position: 0 })),
         }
     }
 

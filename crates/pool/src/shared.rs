@@ -317,7 +317,7 @@ impl<M: Manager> Shared<M> {
                 return Err(Error::NoRuntime { pool: Arc::clone(&self.name) });
             }
             let failures = kept.core.counters().open_failures;
-            kept.core.keep_min(now, true);
+            kept.core.warm_up(now);
             kept.core.handle_timeout(now);
             Ok(failures)
         })

@@ -1,6 +1,6 @@
 //! How long connections are kept, and how many of them.
 
-use headpond_core::{CloseReason, Fate, IdleOrder, Limits, Policy};
+use headpond_core::{CloseReason, ConnectFailure, Failure, Fate, IdleOrder, Limits, Policy};
 
 use crate::bench::{A, Bench, ms, quiet};
 
@@ -136,6 +136,35 @@ fn the_minimum_is_kept_from_the_start_when_told_so() {
     bench.lose(conn);
     bench.pass(ms(0));
     bench.open();
+}
+
+#[test]
+fn a_pool_that_is_warmed_up_does_not_pause_between_connects() {
+    let limits = Limits { size: 30, min: 20, ..Limits::default() };
+    let mut bench = Bench::new(limits, Policy { connects_max: 8, ..quiet() });
+    bench.pool.warm_up(bench.now);
+    let mut rounds = vec![];
+    for _ in 0..3 {
+        bench.pass(ms(0));
+        let opens = bench.opens();
+        rounds.push(opens.len());
+        opens.into_iter().for_each(|conn| bench.ready(conn));
+    }
+    assert_eq!(rounds, [8, 8, 4]);
+    assert_eq!(bench.pool.counts().idle, 20);
+}
+
+#[test]
+fn a_connect_that_fails_ends_the_hurry_of_a_warm_up() {
+    let limits = Limits { size: 30, min: 20, ..Limits::default() };
+    let mut bench = Bench::new(limits, Policy { connects_max: 2, ..quiet() });
+    bench.pool.warm_up(bench.now);
+    bench.pass(ms(0));
+    let opens = bench.opens();
+    bench.ready(opens[0]);
+    bench.pool.failed(bench.now, opens[1], Failure::Connect(ConnectFailure::Refused));
+    bench.pass(ms(0));
+    assert_eq!(bench.opens(), []);
 }
 
 #[test]

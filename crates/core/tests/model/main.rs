@@ -245,6 +245,10 @@ impl Twins {
                 let conn = self.pool.evict_oldest_idle(now);
                 assert_eq!(conn.map(|conn| self.numbers[&conn]), self.naive.evict());
             }
+            9 if how < 64 => {
+                self.pool.warm_up(now);
+                self.naive.warm_up();
+            }
             9 => {
                 self.pool.keep_min(now, how.is_multiple_of(2));
                 self.naive.keep_min(how.is_multiple_of(2));

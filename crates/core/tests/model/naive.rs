@@ -90,6 +90,7 @@ pub struct Naive {
     draining: bool,
     budget: bool,
     min_wanted: bool,
+    min_hurried: bool,
     min_after: Timestamp,
     asked: Timestamp,
     epoch: u64,
@@ -112,6 +113,7 @@ impl Naive {
             draining: false,
             budget: true,
             min_wanted: false,
+            min_hurried: false,
             min_after: now,
             asked: now,
             epoch: 1,
@@ -281,6 +283,7 @@ impl Naive {
         match self.conn(number).state {
             State::Opening => {
                 let live = self.live() + 1;
+                self.min_hurried &= live < self.min();
                 self.succeeded(live);
                 let (now, luck) = (self.now, (self.random.next_u64() >> 32) as u32);
                 let conn = self.conn(number);
@@ -303,6 +306,7 @@ impl Naive {
                 Failure::Connect(why) => why,
                 Failure::Lost => ConnectFailure::Refused,
             };
+            self.min_hurried = false;
             self.connect_failed(conn.since, why);
             let told = match why {
                 ConnectFailure::Rejected => Some(Refusal::Rejected),

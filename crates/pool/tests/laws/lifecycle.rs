@@ -12,6 +12,22 @@ async fn a_warm_pool_has_its_minimum_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_pool_is_warm_as_soon_as_its_connects_are_over() {
+    let (pool, manager) = pool_with(64, |builder| builder.min(64).connects_max(8));
+    // The clock moves only when everybody waits for it: connects that take no time pass none.
+    pool.warm_up(ms(100)).await.unwrap();
+    assert_eq!(manager.live(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_up_that_takes_too_long_is_no_place_in_a_queue() {
+    let (pool, manager) = pool_with(8, |builder| builder.min(3));
+    manager.script(|script| script.connect = headpond::testing::Connect::Hangs);
+    let error = pool.warm_up(ms(100)).await.unwrap_err();
+    assert!(error.is_timeout() && !error.to_string().contains("queue"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_warm_up_that_cannot_succeed_gives_the_cause() {
     let (pool, manager) = pool_with(8, |builder| builder.min(3));
     let rejected = headpond::ConnectFailure::Rejected;

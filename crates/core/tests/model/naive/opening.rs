@@ -53,7 +53,7 @@ impl Naive {
         let short = self.live() + self.count(State::Opening) < self.min();
         let room = self.conns.len() < self.regular();
         let wanted = self.min_wanted && !self.draining && short && room;
-        wanted.then_some(from.max(self.min_after))
+        wanted.then_some(if self.min_hurried { from } else { from.max(self.min_after) })
     }
 
     pub(super) fn probe_at(&self) -> Option<Timestamp> {

@@ -45,7 +45,7 @@ impl Naive {
             }
         }
         self.pump();
-        if self.min_at().is_some_and(|at| at <= now) {
+        while self.min_at().is_some_and(|at| at <= now) {
             self.open();
             self.min_after = now + Duration::from_millis(333);
         }
@@ -68,6 +68,12 @@ impl Naive {
 
     pub fn keep_min(&mut self, always: bool) {
         self.min_wanted = always;
+        self.min_hurried = false;
+    }
+
+    pub fn warm_up(&mut self) {
+        self.min_wanted = true;
+        self.min_hurried = true;
     }
 
     pub fn pause(&mut self) {
