@@ -15,7 +15,7 @@ use std::time::Duration;
 use fake::{Fake, Service};
 use headpond_bench::arrival::{Arrival, Shape};
 use headpond_bench::progress::Silent;
-use headpond_bench::result::Run;
+use headpond_bench::result::{Run, Verdict};
 use headpond_bench::run::{Options, measure};
 use headpond_bench::target::Target;
 use headpond_bench::workload::Workload;
@@ -105,6 +105,20 @@ fn fewer_connections_than_clients_make_requests_wait_and_the_wait_is_told_apart(
     assert!(run.service.at(0.5) >= 5_000.0);
     let utilisation = run.utilisation.expect("it was sampled");
     assert!(utilisation.p50 > 0.99, "{utilisation:?}");
+}
+
+#[test]
+fn a_generator_that_is_at_its_limit_says_so_and_one_that_is_not_does_not() {
+    let fake = Fake::start(64, Service::Fixed(Duration::ZERO));
+    let base = Options { clients: 32, threads: Some(1), ..options(&fake) };
+    let base = Options { duration: Duration::from_secs(1), ..base };
+    // No thread can send two million requests a second, whatever the server does.
+    let beyond = run(&Options { arrival: open(2e6), timeout: Duration::from_secs(2), ..base });
+    let warning = beyond.generator.verdict.warning().expect("it could not");
+    assert!(warning.contains("generator"), "{warning}");
+    let idle =
+        run(&Options { arrival: open(50.0), duration: Duration::from_secs(1), ..options(&fake) });
+    assert_ne!(idle.generator.verdict, Verdict::Saturated);
 }
 
 #[test]
