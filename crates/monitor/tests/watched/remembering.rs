@@ -58,6 +58,9 @@ fn after_a_restart_the_page_shows_what_was_before() {
     assert_eq!((code, &body["on_disk"], &body["trouble"]), (200, &json!(true), &Value::Null));
     assert!(used(&body).contains(&7.0), "{body}");
     assert_eq!(body["pools"], json!(["a/b"]));
+    std::fs::remove_file(&path).expect("it is ours");
+    let (_, body) = server.get("/api/v1/history?pool=a%2Fb&range=900");
+    assert!(used(&body).contains(&7.0), "it is in memory: {body}");
     let metrics = server.ask("GET", "/metrics", "", "").2;
     for name in ["bytes", "errors_total 0", "dropped_total 0"] {
         assert!(metrics.contains(&format!("\nheadpond_history_{name}")), "{name}: {metrics}");

@@ -25,6 +25,15 @@ fn remembering(postgres: &Postgres, path: &Path) -> Headpond {
     start_with(postgres, 3, "", &[("HEADPOND_HISTORY__FILE", path)])
 }
 
+/// Lets the last client leave, then the pooler.
+async fn end(pooler: &mut Headpond) {
+    let http = pooler.http();
+    let left = || (read(http, "/api/v1/clients").1["found"] == 0).then_some(());
+    until("the last client to leave", left).await;
+    pooler.signal("TERM");
+    assert_eq!(pooler.wait(), Some(0));
+}
+
 /// The most of a value that is told.
 fn most(body: &Value, field: &str) -> f64 {
     let fields = body["fields"].as_array().expect("fields");
@@ -50,8 +59,7 @@ async fn what_was_before_the_restart_is_told_after_it() {
     .await;
     busy.simple_query("COMMIT").await.expect("it had begun");
     drop(busy);
-    pooler.signal("TERM");
-    assert_eq!(pooler.wait(), Some(0));
+    end(&mut pooler).await;
     let file = std::fs::metadata(&path).expect("the history was written");
     assert_eq!(file.mode() & 0o777, 0o600);
 
@@ -82,7 +90,6 @@ async fn the_page_offers_a_year_if_there_is_one() {
     for (pooler, expected) in
         [(remembering(&postgres, &path), true), (start(&postgres, 3, ""), false)]
     {
-        browser.open("about:blank");
         browser.open(&format!("http://{}/#history", pooler.http()));
         browser.wait("document.querySelector('#history-range') !== null").await;
         assert_eq!(browser.value(year), json!(expected));
@@ -95,6 +102,8 @@ async fn the_page_offers_a_year_if_there_is_one() {
                          .some((label) => label.textContent === '365 days ago')";
             browser.wait(drawn).await;
         }
+        // Before the pooler goes, or the page would miss its stream.
+        browser.open("about:blank");
     }
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
@@ -118,8 +127,7 @@ async fn two_poolers_share_a_file_while_one_takes_over() {
     }
     drop(clients);
     for pooler in &mut poolers {
-        pooler.signal("TERM");
-        assert_eq!(pooler.wait(), Some(0));
+        end(pooler).await;
         let lines = pooler.log().lines();
         assert!(!lines.iter().any(|line| line.contains("history")), "{lines:?}");
     }
