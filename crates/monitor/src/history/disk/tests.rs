@@ -265,14 +265,14 @@ fn years_of_a_hundred_pools_stay_within_the_size() {
         was_full |= write(&mut file, &minute(at, &pools)).was_full;
         let bytes = bytes(&path);
         assert!(bytes <= SIZE_MIN, "{bytes} after {} days", (at - THEN) / DAY);
-        at += DAY / 6;
+        at += DAY / 4;
     }
     assert!(was_full, "or the test shows nothing");
     let first = |step| points(&file, step, &names[99]).into_keys().next().expect("a point");
     let ago = LEVELS.map(|level| (end - first(level.step)) / DAY);
     assert!(ago[0] >= 1 && ago[1] >= 7 && ago[2] >= 60, "{ago:?} days");
     assert!(ago[0] <= 7 && ago[1] < 90 && ago[1] < ago[2], "the finest goes first: {ago:?} days");
-    assert!(points(&file, 60, ALL).contains_key(&(at - DAY / 6)), "the newest is there");
+    assert!(points(&file, 60, ALL).contains_key(&(at - DAY / 4)), "the newest is there");
 }
 
 #[test]
