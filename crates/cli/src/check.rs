@@ -4,6 +4,7 @@
 
 use headpond_pooler::catalog::{Lasting, View};
 use headpond_pooler::config::{self, Env};
+use headpond_pooler::service;
 
 use crate::Failure;
 use crate::source::Argument;
@@ -26,6 +27,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
+    service::history::check(&loaded.config).map_err(Failure::config)?;
     let lasting = Lasting::new(&loaded.config).map_err(Failure::config)?;
     let mut warn = |text: String| {
         doubts += 1;

@@ -77,6 +77,34 @@ fn check_reads_the_files_that_are_named() {
 }
 
 #[test]
+fn a_history_without_a_place_is_refused_before_anybody_is_served() {
+    let folder = folder();
+    let ini = |name: &str, path: &str| {
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1\n[pgbouncer]\nlisten_port = 0\n\
+             listen_addr = 127.0.0.1\nunix_socket_dir =\n[http]\nlisten = 127.0.0.1:0\n\
+             [history]\nfile = {path}\n"
+        );
+        file(&folder, name, &text).display().to_string()
+    };
+    let nowhere = ini("nowhere.ini", "/nowhere/history.db");
+    let theirs = ini("theirs.ini", &nowhere);
+    for (path, why) in [(&nowhere, "folder /nowhere does not exist"), (&theirs, "left alone")] {
+        for arguments in [["check", path], ["serve", path]] {
+            let output = headpond(&arguments);
+            let complaint = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{arguments:?}: {complaint}");
+            assert!(complaint.contains(".ini:10: history.file: "), "{complaint}");
+            assert!(complaint.contains(why), "{complaint}");
+        }
+    }
+    let good = ini("good.ini", &folder.path().join("history.db").to_string_lossy());
+    let output = headpond(&["check", &good]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!folder.path().join("history.db").exists(), "a check makes nothing");
+}
+
+#[test]
 fn a_daemon_without_a_log_is_refused() {
     let folder = folder();
     let path = file(&folder, "a.ini", "[databases]\n* = host=127.0.0.1\n[pgbouncer]\n");

@@ -11,6 +11,7 @@ mod api;
 mod guard;
 mod health;
 mod page;
+mod past;
 mod query;
 mod serve;
 mod stream;

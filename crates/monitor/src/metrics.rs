@@ -49,6 +49,7 @@ impl Monitor {
         look.databases.iter().for_each(|database| of_database(database, into));
         self.of_health(into);
         self.of_alerts(into);
+        self.of_store(into);
         for set in &self.sets {
             match set {
                 MetricSet::Database => database_set(&look, into),
@@ -92,6 +93,16 @@ impl Monitor {
         }
         into.counter("headpond_alerts_dropped_total", "Alerts that found no place in the line.")
             .add(&[], self.notifier.dropped());
+    }
+
+    fn of_store(&self, into: &mut Snapshot) {
+        let Some(condition) = self.store().map(|store| store.condition()) else { return };
+        into.gauge("headpond_history_bytes", "What the history takes on disk.")
+            .add(&[], condition.bytes);
+        into.counter("headpond_history_errors_total", "Attempts to write history that failed.")
+            .add(&[], condition.errors);
+        into.counter("headpond_history_dropped_total", "Minutes of history that were lost.")
+            .add(&[], condition.dropped);
     }
 }
 

@@ -4,6 +4,8 @@
 //! the same numbers and the same moment; readers see whole looks only.
 //! Not here: answering (`http/`), what the parts do (`figures`, `history`, `health`, `alert`).
 
+mod remember;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use crate::alert::{
 };
 use crate::figures::{Figures, Ledger};
 use crate::health::{self, Board, Sort, judge_database, judge_pool, judge_process, memory_ratio};
+use crate::history::minute::Minutes;
 use crate::history::{self, History};
 use crate::http::Access;
 use crate::metrics::MetricSet;
@@ -38,8 +41,11 @@ pub struct Settings {
     pub limits: health::Limits,
     /// How long it must last.
     pub patience: health::Patience,
-    /// How much is kept.
+    /// How much is kept in memory.
     pub history: history::Settings,
+    /// Who keeps history for longer, and beyond the process. Default: nobody, because nothing is
+    /// written to disk unasked.
+    pub store: Option<history::Store>,
     /// What is alerted on.
     pub rules: Vec<Rule>,
     /// Where alerts go.
@@ -56,6 +62,7 @@ impl Default for Settings {
             limits: health::Limits::default(),
             patience: health::Patience::default(),
             history: history::Settings::default(),
+            store: None,
             rules: built_in(),
             routes: Routes::default(),
             access: Access::default(),
@@ -81,7 +88,7 @@ pub(crate) struct Look {
 pub struct Event {
     /// When, in seconds since 1970.
     pub at: f64,
-    /// What sort: `health`, `alert`, `action`.
+    /// What sort: `health`, `alert`, `action`, `history`.
     pub sort: &'static str,
     /// Whom it is about.
     pub subject: String,
@@ -96,6 +103,8 @@ pub(crate) struct State {
     pub look: Arc<Look>,
     pub ledger: Ledger,
     pub history: History,
+    /// What was seen in this minute, for the store.
+    minutes: Minutes,
     pub board: Board,
     pub alerts: Evaluator,
     pub events: VecDeque<Event>,
@@ -110,6 +119,7 @@ pub struct Monitor {
     pub(crate) limits: health::Limits,
     pub(crate) notifier: Notifier,
     pub(crate) sets: Vec<MetricSet>,
+    store: Option<history::Store>,
     state: Mutex<State>,
     begun: Instant,
     /// What turns monotonic seconds into seconds since 1970.
@@ -126,10 +136,15 @@ impl Monitor {
         settings: Settings,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send) {
         let (notifier, delivering) = Notifier::new(settings.routes);
+        let offset = wall();
+        let mut history = History::new(settings.history);
+        let recalled = settings.store.as_ref().map(|store| store.0.recall()).unwrap_or_default();
+        recalled.iter().for_each(|pool| history.recall(0.0, offset, pool));
         let state = State {
             look: Arc::default(),
             ledger: Ledger::default(),
-            history: History::new(settings.history),
+            history,
+            minutes: Minutes::default(),
             board: Board::new(settings.patience),
             alerts: Evaluator::new(settings.rules),
             events: VecDeque::new(),
@@ -142,9 +157,10 @@ impl Monitor {
             limits: settings.limits,
             notifier,
             sets: settings.sets,
+            store: settings.store,
             state: Mutex::new(state),
             begun: Instant::now(),
-            offset: wall(),
+            offset,
             looks: watch::Sender::new(0),
         });
         let watching = Arc::clone(&monitor);
@@ -175,7 +191,7 @@ impl Monitor {
             (pool, figures)
         };
         let pools: Vec<(Pool, Figures)> = pools.into_iter().map(figures).collect();
-        state.history.push(now, &pools);
+        self.remember(&mut state, now, &pools);
         let number = state.look.number + 1;
         let look = Arc::new(Look { number, at: now, process, pools, databases });
         self.judge(&mut state, &look);

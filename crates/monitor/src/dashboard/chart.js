@@ -15,7 +15,8 @@ function ago(seconds) {
   if (seconds < 1) return "now";
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  return `${Math.round(seconds / 360) / 10} h`;
+  if (seconds < 172800) return `${Math.round(seconds / 360) / 10} h`;
+  return `${Math.round(seconds / 8640) / 10} days`;
 }
 
 // `points` are [seconds ago, …]; `lines` say which value, its name, its class.

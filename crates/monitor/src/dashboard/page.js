@@ -389,6 +389,8 @@ function adviceView() {
 }
 
 const RANGES = [[300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [7200, "2 hours"], [21600, "6 hours"], [86400, "1 day"]];
+// What only a history on disk has.
+const LONG_RANGES = [[604800, "1 week"], [2592000, "30 days"], [31536000, "1 year"]];
 
 function historyView() {
   const told = rows.history;
@@ -410,7 +412,8 @@ function historyView() {
         h("option", { value: "" }, "all together"), told.pools.map((name) => h("option", { value: name, selected: name === chosen.pool }, name))),
       h("label", { for: "history-range" }, "Range "),
       h("select", { id: "history-range", onchange: (e) => { chosen.range = Number(e.target.value); reload(); } },
-        RANGES.map(([seconds, name]) => h("option", { value: seconds, selected: seconds === chosen.range }, name)))),
+        [...RANGES, ...(told.on_disk ? LONG_RANGES : [])].map(([seconds, name]) => h("option", { value: seconds, selected: seconds === chosen.range }, name)))),
+    told.trouble && h("p", { class: "message bad" }, `Not all of it: ${told.trouble}.`),
     h("p", { class: "message" }, trend),
     h("div", { class: "grid" },
       draw("Connections", [["used", "in use"], ["total", "open", "b"], ["size", "size", "c"]], whole, 1),

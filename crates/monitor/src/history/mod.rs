@@ -2,8 +2,13 @@
 //!
 //! Invariant: bounded in memory whatever happens: so many pools, so many points each. Levels are
 //! averaged when they are thinned out, peaks (waits, percentiles, queues) keep their greatest.
-//! Not here: a disk; what comes next (`trend.rs`).
+//! Not here: what is further back (`store.rs`, `disk/`); what comes next (`trend.rs`).
 
+#[cfg(feature = "disk")]
+pub mod disk;
+pub(crate) mod minute;
+mod point;
+pub(crate) mod store;
 pub mod trend;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,6 +17,11 @@ use serde::Serialize;
 
 use crate::figures::Figures;
 use crate::model::Pool;
+use point::{Heap, Point};
+use store::Recalled;
+
+pub use point::fields;
+pub use store::Store;
 
 /// The series that adds up all pools.
 pub const ALL: &str = "";
@@ -36,110 +46,10 @@ impl Default for Settings {
 /// How many seconds a point of each ring stands for, and how many points it has at most. The
 /// last ring is as long as the settings say.
 const RINGS: [(f64, usize); 3] = [(1.0, 300), (10.0, 720), (60.0, 100_000)];
-
-/// One moment of one pool; single precision is enough for a line on a screen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Point {
-    /// Monotonic seconds.
-    at: f64,
-    values: [f32; FIELDS.len()],
-}
-
-/// How values of several moments become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Thin {
-    Average,
-    Greatest,
-}
-
-/// The values of a point, in order: name, and how it is thinned out.
-const FIELDS: [(&str, Thin); 12] = [
-    ("used", Thin::Average),
-    ("idle", Thin::Average),
-    ("total", Thin::Average),
-    ("size", Thin::Average),
-    ("waiting", Thin::Greatest),
-    ("oldest_wait_seconds", Thin::Greatest),
-    ("queries_rate", Thin::Average),
-    ("transactions_rate", Thin::Average),
-    ("errors_rate", Thin::Average),
-    ("wait_p99_seconds", Thin::Greatest),
-    ("query_p50_seconds", Thin::Greatest),
-    ("query_p99_seconds", Thin::Greatest),
-];
-
-/// Returns the names of the values of a point, in order.
-#[must_use]
-pub fn fields() -> Vec<&'static str> {
-    FIELDS.iter().map(|(name, _)| *name).collect()
-}
-
-impl Point {
-    fn of(now: f64, pool: &Pool, figures: &Figures) -> Self {
-        let number = |n: u32| n as f32;
-        let connections = &pool.connections;
-        Self {
-            at: now,
-            values: [
-                number(connections.used),
-                number(connections.idle),
-                number(connections.total()),
-                number(pool.size_max),
-                number(pool.waiting),
-                pool.oldest_wait_seconds as f32,
-                figures.queries_rate as f32,
-                figures.transactions_rate as f32,
-                figures.errors_rate as f32,
-                figures.wait_p99_seconds as f32,
-                figures.query_p50_seconds as f32,
-                figures.query_p99_seconds as f32,
-            ],
-        }
-    }
-
-    /// Adds another pool of the same moment: counts and rates add up, durations do not.
-    fn add(&mut self, other: &Self) {
-        for (place, (value, (name, _))) in
-            self.values.iter_mut().zip(other.values.iter().zip(FIELDS))
-        {
-            *place = if name.ends_with("_seconds") { place.max(*value) } else { *place + value };
-        }
-    }
-}
-
-/// Points on their way to become one.
-#[derive(Clone, Debug, Default)]
-struct Heap {
-    until: f64,
-    count: u32,
-    point: Point,
-}
-
-impl Heap {
-    fn add(&mut self, point: &Point) {
-        self.count += 1;
-        self.point.at = point.at;
-        for (place, (value, (_, thin))) in
-            self.point.values.iter_mut().zip(point.values.iter().zip(FIELDS))
-        {
-            *place = match thin {
-                Thin::Average => *place + value,
-                Thin::Greatest => place.max(*value),
-            };
-        }
-    }
-
-    fn take(&mut self) -> Point {
-        let mut point = std::mem::take(&mut self.point);
-        for (value, (_, thin)) in point.values.iter_mut().zip(FIELDS) {
-            if thin == Thin::Average {
-                *value /= self.count.max(1) as f32;
-            }
-        }
-        self.count = 0;
-        point
-    }
-}
+/// Points that are told of at most: a screen has not many more.
+const POINTS_MAX: usize = 720;
+/// The ring of whole minutes.
+const MINUTES: usize = RINGS.len() - 1;
 
 /// The history of one pool.
 #[derive(Debug)]
@@ -172,6 +82,29 @@ impl Series {
             }
         }
     }
+
+    /// When the oldest point of a ring was.
+    fn first(&self, ring: usize) -> f64 {
+        self.rings[ring].front().map_or(f64::INFINITY, |point| point.at)
+    }
+
+    /// Returns the finest ring that goes back to a moment; if none does, `Err` with the finest of
+    /// those that go back furthest.
+    fn ring(&self, now: f64, from: f64) -> Result<usize, usize> {
+        // Half a second of slack: what was `now - seconds` need not give the same seconds back.
+        let fits = |(step, points): &(f64, usize)| step * *points as f64 + 0.5 >= now - from;
+        let finest = RINGS.iter().position(fits).unwrap_or(MINUTES);
+        let rings = finest..RINGS.len();
+        // After a restart the finer rings begin anew, and the last one is filled from a store.
+        let reaches = |ring: &usize| self.first(*ring) <= from + 2.0 * RINGS[*ring].0;
+        let reaching = rings.clone().find(reaches);
+        let furthest = || rings.clone().map(|ring| self.first(ring)).fold(f64::MAX, f64::min);
+        let first = reaching.map_or_else(furthest, |ring| self.first(ring));
+        // What a coarser point more or less makes is no reason for a coarser ring.
+        let is_as_far = |ring: &usize| self.first(*ring) <= first + RINGS[MINUTES].0;
+        let ring = rings.clone().find(is_as_far).unwrap_or(finest);
+        if reaching.is_some() { Ok(ring) } else { Err(ring) }
+    }
 }
 
 /// The history of every pool, and of all together.
@@ -192,6 +125,16 @@ pub struct Range {
     pub points: Vec<Vec<f64>>,
 }
 
+impl Range {
+    /// Returns one of the values: seconds (negative, ago) and value.
+    #[must_use]
+    pub fn values(&self, field: &str) -> Vec<(f64, f64)> {
+        let Some(place) = point::place(field) else { return Vec::new() };
+        let point = |point: &Vec<f64>| Some((-point.first()?, *point.get(place + 1)?));
+        self.points.iter().filter_map(point).collect()
+    }
+}
+
 impl History {
     /// Makes an empty history.
     #[must_use]
@@ -201,31 +144,47 @@ impl History {
 
     /// Adds one moment of all pools.
     pub fn push(&mut self, now: f64, pools: &[(Pool, Figures)]) {
+        self.push_and(now, pools, |_, _| {});
+    }
+
+    /// Adds one moment of all pools, and shows each that has a history of its own to somebody else.
+    pub(crate) fn push_and(
+        &mut self,
+        now: f64,
+        pools: &[(Pool, Figures)],
+        mut show: impl FnMut(&str, &Point),
+    ) {
         let mut sum = Point { at: now, ..Point::default() };
         for (pool, figures) in pools {
             let point = Point::of(now, pool, figures);
             sum.add(&point);
-            self.push_one(now, &pool.name, &point);
+            if self.push_one(now, &pool.name, &point) {
+                show(&pool.name, &point);
+            }
         }
-        self.push_one(now, ALL, &sum);
+        if self.push_one(now, ALL, &sum) {
+            show(ALL, &sum);
+        }
         let keep = self.settings.keep_seconds;
         self.series.retain(|_, series| now - series.seen <= keep);
     }
 
-    fn push_one(&mut self, now: f64, name: &str, point: &Point) {
+    /// Adds a moment of one pool; false if there is no place for it.
+    fn push_one(&mut self, now: f64, name: &str, point: &Point) -> bool {
         let keep = self.settings.keep_seconds;
         if let Some(series) = self.series.get_mut(name) {
             series.push(point, keep);
-            return;
+            return true;
         }
         // The sum has a place of its own.
         let is_full = self.series.len() > self.settings.pools_max;
         if is_full && name != ALL && !self.make_room(now) {
-            return;
+            return false;
         }
         let mut series = Series::new(now);
         series.push(point, keep);
         self.series.insert(name.to_owned(), series);
+        true
     }
 
     /// Forgets the pool that was gone longest, if one is gone.
@@ -237,6 +196,28 @@ impl History {
         self.series.remove(&name).is_some()
     }
 
+    /// Fills the minutes of a pool that has no history yet from what a store remembers; `offset`
+    /// turns monotonic seconds into those since 1970.
+    pub(crate) fn recall(&mut self, now: f64, offset: f64, recalled: &Recalled) {
+        let is_full = recalled.name != ALL && self.series.len() > self.settings.pools_max;
+        if is_full || self.series.contains_key(&recalled.name) {
+            return;
+        }
+        let point = |(at, values): &(i64, _)| {
+            // A point stands where its minute ended; the last one may not have.
+            let end = (*at + minute::MINUTE) as f64 - offset;
+            Point { at: end.min(now), values: *values }
+        };
+        let begun = |(at, _): &&(i64, _)| *at as f64 - offset <= now;
+        let points = recalled.minutes.iter().filter(begun).map(point);
+        let points: VecDeque<Point> =
+            points.filter(|point| now - point.at <= self.settings.keep_seconds).collect();
+        let Some(last) = points.back() else { return };
+        let mut series = Series::new(last.at);
+        series.rings[MINUTES] = points;
+        self.series.insert(recalled.name.clone(), series);
+    }
+
     /// Returns the names that have a history; [`ALL`] is the sum.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.series.keys().map(String::as_str)
@@ -246,89 +227,40 @@ impl History {
     /// has no history.
     #[must_use]
     pub fn range(&self, name: &str, now: f64, seconds: f64) -> Option<Range> {
+        self.between(name, now, now - seconds, now)
+    }
+
+    /// Returns what was of a pool from one monotonic moment to another.
+    pub(crate) fn between(&self, name: &str, now: f64, from: f64, to: f64) -> Option<Range> {
         let series = self.series.get(name)?;
-        let fits = |(step, points): &(f64, usize)| step * *points as f64 >= seconds;
-        let place = RINGS.iter().position(fits).unwrap_or(RINGS.len() - 1);
-        let ring = &series.rings[place];
-        let recent = ring.iter().filter(|point| now - point.at <= seconds);
-        let points = recent.map(|point| {
-            let values = point.values.iter().map(|value| f64::from(*value));
-            std::iter::once(now - point.at).chain(values).collect()
-        });
-        Some(Range { step_seconds: RINGS[place].0, fields: fields(), points: points.collect() })
+        let (Ok(ring) | Err(ring)) = series.ring(now, from);
+        let points = series.rings[ring].iter().filter(|point| from <= point.at && point.at <= to);
+        let points: Vec<&Point> = points.collect();
+        let joined = points.len().div_ceil(POINTS_MAX).max(1);
+        let join = |points: &[&Point]| {
+            let mut heap = Heap::default();
+            points.iter().for_each(|point| heap.add(point));
+            heap.take().told(now)
+        };
+        Some(Range {
+            step_seconds: RINGS[ring].0 * joined as f64,
+            fields: fields(),
+            points: points.chunks(joined).map(join).collect(),
+        })
+    }
+
+    /// Returns whether all that was of a pool since a monotonic moment is in memory.
+    pub(crate) fn reaches(&self, name: &str, now: f64, from: f64) -> bool {
+        self.series.get(name).is_some_and(|series| series.ring(now, from).is_ok())
     }
 
     /// Returns one value of a pool over the last `seconds`: time and value.
     #[must_use]
     pub fn values(&self, name: &str, field: &str, now: f64, seconds: f64) -> Vec<(f64, f64)> {
-        let Some(place) = FIELDS.iter().position(|(known, _)| *known == field) else {
-            return Vec::new();
-        };
         let Some(range) = self.range(name, now, seconds) else { return Vec::new() };
-        let point = |point: &Vec<f64>| Some((now - point.first()?, *point.get(place + 1)?));
-        range.points.iter().filter_map(point).collect()
+        range.values(field).into_iter().map(|(ago, value)| (now + ago, value)).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Counts;
-
-    fn pool(name: &str, used: u32, waiting: u32) -> (Pool, Figures) {
-        let connections = Counts { used, ..Counts::default() };
-        let pool =
-            Pool { name: name.into(), connections, waiting, size_max: 10, ..Pool::default() };
-        (pool, Figures::default())
-    }
-
-    fn fill(history: &mut History, seconds: u32, used: impl Fn(u32) -> u32) {
-        for second in 0..seconds {
-            history.push(f64::from(second), &[pool("p", used(second), second % 7)]);
-        }
-    }
-
-    #[test]
-    fn levels_are_averaged_and_peaks_are_kept() {
-        let mut history = History::new(Settings::default());
-        fill(&mut history, 1000, |second| second % 10);
-        let range = history.range("p", 999.0, 900.0).expect("it was pushed");
-        assert_eq!(range.step_seconds, 10.0);
-        let at = |point: &Vec<f64>, field: &str| {
-            point[1 + range.fields.iter().position(|f| *f == field).expect("a field")]
-        };
-        for point in &range.points[1..] {
-            assert!((at(point, "used") - 4.5).abs() < 0.11, "{point:?}");
-            assert_eq!(at(point, "waiting"), 6.0, "{point:?}");
-        }
-        assert!((88..=91).contains(&range.points.len()), "{}", range.points.len());
-    }
-
-    #[test]
-    fn a_range_takes_the_finest_ring_that_covers_it() {
-        let mut history = History::new(Settings::default());
-        fill(&mut history, 10_000, |_| 1);
-        let points = |seconds| {
-            let range = history.range("p", 9_999.0, seconds).expect("it was pushed");
-            (range.step_seconds, range.points.len())
-        };
-        assert_eq!(points(60.0), (1.0, 61));
-        assert_eq!(points(7_200.0).0, 10.0);
-        assert_eq!(points(86_400.0).0, 60.0);
-    }
-
-    #[test]
-    fn a_day_and_a_hundred_pools_are_the_most_that_is_kept() {
-        let mut history = History::new(Settings { pools_max: 3, keep_seconds: 500.0 });
-        for second in 0..2_000u32 {
-            let name = format!("p{}", second % 50);
-            history.push(f64::from(second), &[pool(&name, 1, 0), pool("always", 2, 0)]);
-        }
-        assert!(history.names().count() <= 4, "{:?}", history.names().collect::<Vec<_>>());
-        assert!(history.names().any(|name| name == "always"));
-        let range = history.range("always", 1_999.0, 100_000.0).expect("it was pushed");
-        assert!(range.points.len() <= 10, "{}", range.points.len());
-        let sum = history.range(ALL, 1_999.0, 10.0).expect("there is always a sum");
-        assert_eq!(sum.points[0][1], 3.0);
-    }
-}
+mod tests;

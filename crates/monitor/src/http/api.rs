@@ -10,17 +10,15 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{answer, query, view};
-use crate::history;
+use super::{answer, past, query, view};
 use crate::model::Connections;
+use crate::time::wall;
 use crate::watch::Monitor;
 
 type Shared = State<Arc<Monitor>>;
 
 /// The description of the whole interface.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
-/// What a history shows unless a range is asked for.
-const RANGE_SECONDS: f64 = 900.0;
 
 fn told(value: &Value) -> Response {
     answer(StatusCode::OK, "application/json", value.to_string())
@@ -68,22 +66,17 @@ pub(super) async fn waits(State(monitor): Shared, uri: Uri) -> Response {
 }
 
 pub(super) async fn history(State(monitor): Shared, uri: Uri) -> Response {
-    let pool = query::value(uri.query(), "pool").unwrap_or_else(|| history::ALL.to_owned());
-    let range = query::value(uri.query(), "range");
-    let range = match range.map(|text| text.parse::<f64>()) {
-        None => RANGE_SECONDS,
-        Some(Ok(range)) if range > 0.0 && range <= 1e9 => range,
-        Some(_) => {
-            let body = json!({ "error": "range must be a number of seconds" }).to_string();
-            return answer(StatusCode::BAD_REQUEST, "application/json", body);
-        }
+    let refuse = |status, error: String| {
+        answer(status, "application/json", json!({ "error": error }).to_string())
     };
-    match view::history(&monitor, &pool, range) {
-        Some(value) => told(&value),
-        None => {
-            let body = json!({ "error": "there is no such pool" }).to_string();
-            answer(StatusCode::NOT_FOUND, "application/json", body)
-        }
+    let asked = match past::Asked::read(uri.query(), wall()) {
+        Ok(asked) => asked,
+        Err(what) => return refuse(StatusCode::BAD_REQUEST, what.to_owned()),
+    };
+    match past::history(&monitor, &asked).await {
+        Ok(Some(value)) => told(&value),
+        Ok(None) => refuse(StatusCode::NOT_FOUND, "there is no such pool".to_owned()),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every answer is made of one look, so its numbers fit each other; names are
 //! snake_case, values in base units, and nothing needs a second request to be understood.
-//! Not here: health in the forms of others (`health.rs`), routes (`api.rs`).
+//! Not here: health in the forms of others (`health.rs`), what was (`past.rs`), routes (`api.rs`).
 
 use headpond_stats::Distribution;
 use serde_json::{Value, json};
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::alert::Phase;
 use crate::figures::Figures;
 use crate::health::{Machine, Sort};
-use crate::history::{self, trend::Trend};
 use crate::model::Pool;
 use crate::time::rfc3339;
 use crate::watch::{Monitor, State};
@@ -85,28 +84,6 @@ pub(super) fn databases(monitor: &Monitor) -> Value {
         value
     });
     json!({ "at": rfc3339(monitor.wall(look.at)), "databases": rows.collect::<Value>() })
-}
-
-/// `/api/v1/history`; `None` if there is no such pool.
-pub(super) fn history(monitor: &Monitor, name: &str, range: f64) -> Option<Value> {
-    let look = monitor.look();
-    let state = monitor.state();
-    let told = state.history.range(name, look.at, range)?;
-    let used = state.history.values(name, "used", look.at, range);
-    let size = look.pools.iter().find(|(pool, _)| pool.name == name);
-    let size = size.map(|(pool, _)| f64::from(pool.size_max)).filter(|size| *size > 0.0);
-    let trend = Trend::of(&used);
-    let full_in = trend.zip(size).and_then(|(trend, size)| trend.seconds_until(size));
-    Some(json!({
-        "at": rfc3339(monitor.wall(look.at)),
-        "pool": name,
-        "pools": state.history.names().filter(|n| *n != history::ALL).collect::<Vec<_>>(),
-        "step_seconds": told.step_seconds,
-        "fields": told.fields,
-        "points": told.points,
-        "trend": trend,
-        "full_in_seconds": full_in,
-    }))
 }
 
 /// `/api/v1/alerts`.

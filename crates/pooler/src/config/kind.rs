@@ -184,6 +184,26 @@ impl Kind for Bytes {
     }
 }
 
+/// What a file of history may grow to: a number of bytes that it can do something with.
+pub enum FileSize {}
+
+impl Kind for FileSize {
+    type Value = u64;
+    const EXPECTS: &'static str = "a number of bytes such as 256MiB, 16MiB at least";
+
+    fn parse(text: &str) -> Result<u64, Invalid> {
+        let bytes = Bytes::parse(text)?;
+        if bytes < headpond_monitor::history::disk::SIZE_MIN {
+            return Err(Invalid::Expected(Self::EXPECTS));
+        }
+        Ok(bytes)
+    }
+
+    fn show(value: &u64) -> Option<String> {
+        Bytes::show(value)
+    }
+}
+
 /// A number with or without a fraction.
 pub enum Decimal {}
 

@@ -10,7 +10,8 @@ use headpond_monitor::alert::{Comparison, Metric, Rule, Severity};
 
 use super::choice::Urgency;
 use super::kind::{
-    Decimal, File, Flag, Hidden, Listen, MetricName, MetricSets, Names, Ranged, Seconds, Text,
+    Decimal, File, FileSize, Flag, Hidden, Listen, MetricName, MetricSets, Names, Ranged, Seconds,
+    Text, WholeSeconds,
 };
 use super::table::{overrides, settings};
 
@@ -85,6 +86,15 @@ settings! {
         "as yesterday at this time is what is asked for";
     pools_max: Ranged<10000> = "100", Restart Policy Honoured,
         "Pools with a history of their own", "each takes at most 150 kB";
+    file: File = "", Restart Policy Honoured,
+        "File (of SQLite's) in which history outlives the process, in a folder that exists",
+        "nothing is written to disk unasked";
+    file_keep: WholeSeconds = "34560000", Restart Policy Honoured,
+        "How far back the hours in the file go; ten minutes last 90 days, minutes a week",
+        "as last year is what is asked for, and 400 days are a year and some";
+    file_size_max: FileSize = "268435456", Restart Policy Honoured,
+        "What the file may grow to, in bytes; then the oldest points go, the finest first",
+        "all of a hundred pools takes about 256 MiB";
 }
 
 overrides! {

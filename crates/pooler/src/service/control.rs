@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headpond_monitor::history::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -48,6 +49,7 @@ pub(super) fn run<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     heard: mpsc::UnboundedReceiver<Ask>,
     bound: Bound,
     http: Option<std::net::TcpListener>,
+    history: Option<Store>,
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -55,7 +57,7 @@ pub(super) fn run<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
         .thread_name("control")
         .build()
         .map_err(StartError::system("start the control plane"))?;
-    let result = runtime.block_on(serve(process, heard, bound, http));
+    let result = runtime.block_on(serve(process, heard, bound, http, history));
     process.shared.set_phase(RunPhase::Stopping);
     process.shared.post_all(|| Mail::Stop);
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -67,6 +69,7 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     mut heard: mpsc::UnboundedReceiver<Ask>,
     bound: Bound,
     http: Option<std::net::TcpListener>,
+    history: Option<Store>,
 ) -> Result<(), StartError> {
     let shared = &process.shared;
     let mut signals = Signals::new()?;
@@ -74,7 +77,7 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     let listeners = Mail::Listen { tcp: bound.tcp, unix: bound.unix };
     shared.post(headpond_core::Lane(0), listeners);
     let (stop_http, http_stopped) = watch::channel(false);
-    let watched = observe::start(shared)?;
+    let watched = observe::start(shared, history)?;
     let http_task = match http {
         Some(listener) => Some(start_http(process, &watched, listener, http_stopped)?),
         None => None,
@@ -125,6 +128,11 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     if let Some(task) = http_task {
         // It ends by itself once told; a slow reader of a page does not hold up the end.
         let _ = tokio::time::timeout(STOP_WAIT, task).await;
+    }
+    // What was seen of the minute that has begun is written before the end.
+    let monitor = Arc::clone(&state.monitor);
+    if let Err(error) = tokio::task::spawn_blocking(move || monitor.close()).await {
+        shared.log.line(Level::Error, &format!("history: {error}"));
     }
     for file in &state.files {
         // A socket file that is gone already needs no removal.

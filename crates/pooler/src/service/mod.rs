@@ -9,6 +9,7 @@ mod ask;
 mod check;
 mod console;
 mod control;
+pub mod history;
 mod listen;
 mod observe;
 mod rates;
@@ -186,6 +187,8 @@ where
     let bound = listen::bind(&view)?;
     let pidfile = listen::write_pidfile(&view)?;
     let http = listen::bind_http(&view)?;
+    // Before anybody is served: it reads a file, and may be wrong.
+    let history = history::open(&view.config, &log)?;
     let (asks, heard) = async_mpsc::unbounded_channel();
     let catalog = Catalog::new(view, lanes, seed);
     let (threads, wakers) = spawn(lanes, make)?;
@@ -207,7 +210,7 @@ where
         let _ = thread.shared.send(Arc::clone(&shared));
     }
     let process = Process { shared, options, pidfile };
-    let ended = control::run(&process, heard, bound, http);
+    let ended = control::run(&process, heard, bound, http, history);
     for thread in threads {
         if let Err(error) = thread.handle.join() {
             std::panic::resume_unwind(error);

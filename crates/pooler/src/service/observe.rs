@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use headpond_core::Health;
 use headpond_monitor::alert::{Logger, Notice, Routes, Rule, Severity, built_in};
+use headpond_monitor::history::Store;
 use headpond_monitor::model::{
     self, Breaker, Connections, Counts, Later, Process, Setting, Source, Times, Totals, Worker,
 };
@@ -33,18 +34,19 @@ use headpond_wire::session::Mode;
 /// Starts the monitor and the checks, on the control plane; they end with it.
 pub(super) fn start<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     shared: &Arc<Shared<E>>,
+    store: Option<Store>,
 ) -> Result<Arc<Monitor>, StartError> {
     let checks = Arc::new(Checks::default());
     let reporter = Arc::new(Reporter::new(Arc::clone(shared), Arc::clone(&checks)));
     let door = Arc::new(Door(shared.control.clone()));
-    let settings = settings(&shared.catalog.view().config, &shared.log)?;
+    let settings = settings(&shared.catalog.view().config, &shared.log, store)?;
     let (monitor, watching) = Monitor::new(reporter, Some(door), settings);
     tokio::spawn(watching);
     tokio::spawn(check::run(Arc::clone(shared), checks));
     Ok(monitor)
 }
 
-fn settings(config: &Config, log: &Log) -> Result<Settings, StartError> {
+fn settings(config: &Config, log: &Log, store: Option<Store>) -> Result<Settings, StartError> {
     let (history, http) = (&config.history, &config.http);
     let defaults = Settings::default();
     Ok(Settings {
@@ -56,6 +58,7 @@ fn settings(config: &Config, log: &Log) -> Result<Settings, StartError> {
             pools_max: history.pools_max as usize,
             keep_seconds: history.keep.as_secs_f64(),
         },
+        store,
         rules: rules(config),
         routes: routes(config, log)?,
         access: access(config),

@@ -7,6 +7,7 @@ mod alerting;
 mod browser;
 mod faults;
 mod page;
+mod remembering;
 mod room;
 mod scraping;
 mod stage;

@@ -69,6 +69,20 @@ fn values_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_history_that_could_hold_nothing_is_refused() {
+    let size =
+        |text: &str| ini(&format!("[history]\nfile_size_max={text}\n")).history.file_size_max;
+    assert_eq!((size("16MiB"), size("1GB")), (16 << 20, 1_000_000_000));
+    let history = ini("[history]\nfile=/var/lib/h.db\nfile_keep=2d\n").history;
+    assert_eq!(history.file.as_deref(), Some(std::path::Path::new("/var/lib/h.db")));
+    assert_eq!(history.file_keep, Duration::from_secs(2 * 86_400));
+    for text in ["0", "16MB", "-1", "large"] {
+        let errors = ini_errors(&format!("[history]\nfile_size_max={text}\n"));
+        assert!(errors.len() == 1 && errors[0].starts_with("p.ini:2: "), "{errors:?}");
+    }
+}
+
+#[test]
 fn what_is_not_honoured_is_named_unless_it_is_the_default() {
     let loaded = load_text(
         "p.ini",
