@@ -64,6 +64,10 @@ impl Fake {
         fake
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("postgres://bench@127.0.0.1:{}/bench?sslmode=disable", self.port)
     }
@@ -111,6 +115,7 @@ impl Fake {
         match tag {
             FrontendTag::Parse => backend::parse_complete(out),
             FrontendTag::Bind => backend::bind_complete(out),
+            FrontendTag::Describe => backend::no_data(out),
             FrontendTag::Execute => {
                 self.serve();
                 backend::command_complete(out, b"SELECT 0");

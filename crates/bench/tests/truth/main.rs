@@ -6,6 +6,12 @@
 
 mod capacity;
 mod fake;
+#[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
+#[path = "../../../pooler/tests/support/postgres.rs"]
+mod postgres;
+#[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
+#[path = "../../../pooler/tests/support/process.rs"]
+mod process;
 mod theory;
 
 use std::sync::Arc;

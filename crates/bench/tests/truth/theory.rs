@@ -7,7 +7,7 @@ use headpond_bench::run::Options;
 use headpond_core::sizing::Usl;
 
 use crate::fake::{Fake, Service};
-use crate::{open, options, run};
+use crate::{open, options, postgres, run};
 
 /// How far from theory is still the truth.
 const WITHIN: f64 = 0.05;
@@ -63,4 +63,41 @@ fn a_closed_loop_finds_the_capacity_and_the_knee() {
     println!("usl {law:?}");
     assert!(good, "more than {WITHIN} off");
     assert_eq!((knee, power), (workers, workers));
+}
+
+#[test]
+#[ignore = "measures: a quiet machine, one at a time"]
+fn a_closed_loop_agrees_with_pgbench_on_the_same_work() {
+    let (workers, time) = (8u32, Duration::from_millis(10));
+    let fake = Fake::start(workers as usize, Service::Fixed(time));
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("one.sql");
+    std::fs::write(&script, "\\set n random(1, 9)\nSELECT :n;\n").expect("written");
+    let mut good = true;
+    for clients in [1u32, 4, 8, 16, 32] {
+        let base = Options { clients, ..options(&fake) };
+        let run = run(&Options { duration: Duration::from_secs(4), ..base });
+        let (rate, latency) = pgbench(fake.port(), clients, &script);
+        good &= check(&format!("rate of {clients} clients (pgbench)"), run.rate, rate);
+        let what = format!("mean of {clients} clients, us (pgbench)");
+        good &= check(&what, run.latency.mean_us, latency * 1e3);
+    }
+    assert!(good, "more than {WITHIN} off");
+}
+
+/// Returns transactions per second and the mean latency in milliseconds.
+fn pgbench(port: u16, clients: u32, script: &std::path::Path) -> (f64, f64) {
+    let mut command = std::process::Command::new(postgres::program("pgbench"));
+    command.args(["-n", "-M", "prepared", "-j", "1", "-T", "4"]);
+    command.args(["-c", &clients.to_string()]).arg("-f").arg(script);
+    command.arg(format!("postgres://bench@127.0.0.1:{port}/bench?sslmode=disable"));
+    let output = command.output().expect("pgbench runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let field = |start: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(start));
+        let line = line.unwrap_or_else(|| panic!("{start}: {text} {output:?}"));
+        let word = line.split_whitespace().find_map(|word| word.parse().ok());
+        word.unwrap_or_else(|| panic!("{start}: {line}"))
+    };
+    (field("tps ="), field("latency average ="))
 }
