@@ -71,6 +71,12 @@ pub struct Column {
     pub cell: fn(&Value) -> Cell,
 }
 
+/// Below so many columns, texts get what is usual for them and not what they need.
+const NARROW: u16 = 68;
+/// From so many columns on there is room enough: two spaces between values, and whole names.
+pub const ROOMY: u16 = 100;
+/// What a text gets at most between those two.
+const NAME: u16 = 18;
 /// The width of a column that takes what the others leave.
 pub const REST: u16 = u16::MAX;
 
@@ -174,7 +180,7 @@ const POOLS: [Column; 11] = [
 
 const WAITS: [Column; 5] = [
     right("FOR", 0, 6, |row| lasting(&row["seconds"])),
-    left("REASON", 1, 14, 22, |row| words(&row["reason"])),
+    left("REASON", 1, 12, 22, |row| words(&row["reason"])),
     left("POOL", 2, 10, 28, |row| words(&row["pool"])),
     right("CLIENT", 3, 6, |row| number(&row["client"])),
     left("WHO", 4, 8, REST, |row| words(&row["place"])),
@@ -220,6 +226,17 @@ const SERVERS: [Column; 11] = [
     left("PLACE", 6, 10, REST, |row| words(&row["place"])),
 ];
 
+/// How much advice matters, in the words of alerts.
+fn weight(status: &Value) -> Cell {
+    let cell = judged(status);
+    let text = match cell.text.as_str() {
+        "healthy" => "info".to_owned(),
+        "unhealthy" => "critical".to_owned(),
+        _ => cell.text,
+    };
+    Cell { order: Order::Text(text.clone()), text, tone: cell.tone }
+}
+
 /// A row of this view is an alert or a piece of advice.
 const ALERTS: [Column; 6] = [
     left("ALERT", 0, 12, 30, |row| match &row["advice"] {
@@ -228,7 +245,7 @@ const ALERTS: [Column; 6] = [
     }),
     left("HOW BAD", 1, 9, 9, |row| match &row["advice"] {
         Value::Null => judged(&row["alert"]["rule"]["severity"]),
-        advice => judged(&advice["weight"]),
+        advice => weight(&advice["weight"]),
     }),
     left("STATE", 2, 8, 17, |row| {
         let phase = judged(&row["alert"]["phase"]);
@@ -270,8 +287,14 @@ pub fn of(view: View) -> &'static [Column] {
 /// to be.
 pub fn fit(columns: &[Column], needs: &[u16], gap: u16, room: u16) -> Vec<(usize, u16)> {
     let wish = |(place, (column, need)): (usize, (&Column, &u16))| {
-        let widest = if column.widest == REST { column.usual } else { column.widest };
-        (place, (*need).clamp(column.usual.min(widest), widest))
+        let widest = match column.side {
+            _ if column.widest == REST => column.usual,
+            // Another column is worth more than the end of a name.
+            Side::Left if room < NARROW => column.usual,
+            Side::Left if room < ROOMY => column.widest.min(NAME).max(column.usual),
+            _ => column.widest,
+        };
+        (place, (*need).clamp(column.usual, widest))
     };
     let mut kept: Vec<(usize, u16)> = columns.iter().zip(needs).enumerate().map(wish).collect();
     let total = |kept: &[(usize, u16)]| {

@@ -1,7 +1,8 @@
 //! The rows of one view: as they came, which of them are shown in which order, and the chosen one.
 //!
-//! Invariant: the chosen row stays the same one while rows come and go around it, and it is always
-//! on the screen; there are never more than [`ROWS_MAX`] rows, whoever answers.
+//! Invariant: the chosen row stays the same one while rows come and go around it, the first place
+//! stays the first, and the chosen row is always on the screen; there are never more than
+//! [`ROWS_MAX`] rows, whoever answers.
 //! Not here: what a row shows (`columns.rs`).
 
 use std::cmp::Reverse;
@@ -35,6 +36,8 @@ pub struct Table {
     pub sort: Option<usize>,
     /// The chosen row, as a place in `shown`.
     chosen: usize,
+    /// What tells it from others; none for whichever row comes first, which is what nobody who has
+    /// chosen nothing wants to lose.
     name: Option<String>,
     /// The first row on the screen, as a place in `shown`.
     first: usize,
@@ -119,7 +122,8 @@ impl Table {
     /// Chooses a row by its place; the last one if there are not as many.
     pub fn choose(&mut self, place: usize) {
         self.chosen = place.min(self.shown.len().saturating_sub(1));
-        self.name = self.chosen().map(|(_, row)| name(self.view, row));
+        let row = self.chosen().filter(|(place, _)| *place > 0);
+        self.name = row.map(|(_, row)| name(self.view, row));
         self.scroll();
     }
 

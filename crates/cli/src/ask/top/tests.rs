@@ -121,7 +121,8 @@ fn a_pool_is_one_line_with_all_its_figures() {
 fn where_it_is_narrow_the_least_important_goes_first() {
     let mut state = pools(vec![pool("shop/web", 10, 5)]);
     let wide = text(&mut state, 80, 24);
-    for part in ["POOL", "HEALTH", "USED", "WAITING", "QUERIES/S", "P99", "WAIT P99"] {
+    for part in ["POOL", "USED", "████████", "IDLE", "WAITING", "QUERIES/S", "P99", "WAIT P99"]
+    {
         assert!(wide.contains(part), "{part}:\n{wide}");
     }
     assert!(!wide.contains("WHY"), "{wide}");
@@ -134,6 +135,16 @@ fn where_it_is_narrow_the_least_important_goes_first() {
     for part in ["IDLE", "QUERIES/S", "Holders", "every"] {
         assert!(!narrow.contains(part), "{part}:\n{narrow}");
     }
+}
+
+#[test]
+fn the_end_of_a_long_name_goes_before_a_figure_does() {
+    let mut state = pools(vec![pool("a-shop-with-a-long-name/and-a-user", 10, 5)]);
+    let narrow = text(&mut state, 40, 10);
+    for part in ["> a-shop-wit", "…", "10/10", "5 (1.5s)"] {
+        assert!(narrow.contains(part), "{part}:\n{narrow}");
+    }
+    assert!(text(&mut state, 120, 24).contains("a-shop-with-a-long-name/and…"));
 }
 
 #[test]
@@ -161,6 +172,16 @@ fn the_chosen_row_stays_the_same_one_while_others_come_and_go() {
     assert_eq!(chosen, "b");
     answer(&mut state, json!({ "pools": [pool("c", 1, 0)] }));
     assert_eq!(state.table().chosen().expect("the nearest").1["name"], "c");
+}
+
+#[test]
+fn who_has_chosen_nothing_stays_with_the_first_row() {
+    let mut state = pools(vec![pool("a", 3, 0), pool("b", 2, 0)]);
+    answer(&mut state, json!({ "pools": [pool("a", 3, 0), pool("b", 9, 0)] }));
+    assert_eq!(state.table().chosen().expect("a row").1["name"], "b");
+    press(&mut state, "jg");
+    answer(&mut state, json!({ "pools": [pool("a", 3, 0), pool("b", 2, 0)] }));
+    assert_eq!(state.table().chosen().expect("a row").1["name"], "a");
 }
 
 #[test]

@@ -167,7 +167,11 @@ fn notice(state: &State, now: Duration, room: u16, paint: Paint) -> Line<'static
     }
     let (shown, found) = (table.shown(), table.found);
     let all = u64::try_from(table.len()).unwrap_or(u64::MAX) >= found && shown == table.len();
-    let name = if found == 1 { state.view.one().to_lowercase() } else { state.view.word().into() };
+    let name = match (state.view, found) {
+        (View::Alerts, _) => "alerts and advice".to_owned(),
+        (view, 1) => view.one().to_lowercase(),
+        (view, _) => view.word().to_owned(),
+    };
     parts.push(Part(
         1,
         if all { format!("{shown} {name}") } else { format!("{shown} of {found} {name}") },
@@ -199,7 +203,7 @@ fn rows(buffer: &mut Buffer, area: Rect, state: &State, paint: Paint) {
     let table = state.table();
     let columns = columns::of(state.view);
     let mark = width(MARK[0]);
-    let gap = if area.width < 60 { 1 } else { 2 };
+    let gap = if area.width < columns::ROOMY { 1 } else { 2 };
     let cells: Vec<(usize, Vec<Cell>)> = table
         .on_screen()
         .map(|(place, row)| (place, columns.iter().map(|column| (column.cell)(row)).collect()))
