@@ -64,7 +64,7 @@ enum Command {
     Health(ask::Health),
     /// The pools and databases of a running pooler
     Status(ask::Status),
-    /// The pools of a running pooler, live
+    /// A running pooler on a whole terminal, live: pools, waits, holders, clients, servers, alerts
     Top(ask::Top),
     /// What fires; try the routes of alerts, or silence them
     Alerts(ask::Alerts),

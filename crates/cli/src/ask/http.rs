@@ -3,9 +3,9 @@
 //! Invariant: bounded in time and size; a token is sent to a loopback address or over TLS only.
 //! Not here: TLS. Whoever asks from elsewhere has a proxy or a tunnel, or asks with curl.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::Failure;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl Endpoint {
         Ok(Self { host: host.to_owned(), address, token })
     }
 
+    /// Whether it may be asked to act.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Reads a path; anything but 200 is a failure.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
         match self.ask(Method::Get, path, None)? {
@@ -87,7 +92,6 @@ impl Endpoint {
         };
         let mut stream =
             TcpStream::connect_timeout(&self.address, CONNECT_LIMIT).map_err(failed)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(failed)?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(failed)?;
         let word = if method == Method::Get { "GET" } else { "POST" };
         let mut request =
@@ -104,14 +108,41 @@ impl Endpoint {
             ));
         }
         stream.write_all(format!("{request}\r\n{body}").as_bytes()).map_err(failed)?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
+        let answer = read(&mut stream).map_err(failed)?;
         let answer = String::from_utf8_lossy(&answer);
         let garbled = || Failure::new(format!("http://{}: no pooler answers there", self.host));
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(garbled)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(garbled)?;
         Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+    }
+}
+
+/// Reads to the end, which comes soon or not at all: one byte a second is no answer either.
+fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    let mut answer = Vec::new();
+    let mut part = [0; 16 << 10];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let bytes = match stream.read(&mut part) {
+            Ok(0) => return Ok(answer),
+            Ok(count) => part.get(..count).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // What the system calls a read that waited for too long.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        };
+        if answer.len() + bytes.len() > ANSWER_BYTES_MAX {
+            return Err(io::Error::other("the answer is too long"));
+        }
+        answer.extend_from_slice(bytes);
     }
 }
 

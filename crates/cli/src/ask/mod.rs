@@ -72,16 +72,25 @@ pub struct Status {
 
 /// `headpond top`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = KEYS)]
 pub struct Top {
     #[command(flatten)]
     place: Place,
-    /// Seconds between two looks
-    #[arg(long, default_value_t = 1.0)]
+    /// Seconds between two looks, from 0.1 to 3600; + and - change it
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     every: f64,
-    /// Show one screen and end
+    /// Print pools, waits and holders once, as text, and end; so does a stdout that is no terminal
     #[arg(long)]
     once: bool,
 }
+
+/// What `top --help` says of keys.
+const KEYS: &str = "\
+Keys: 1 to 6 and Tab choose what is shown (pools, waits, holders, clients, servers, alerts and
+advice); arrows, PgUp, PgDn, Home, End and jk move; Enter shows everything about a row, of a pool
+its last minutes too; / filters, s sorts, p freezes, + and - change the interval, ? lists the keys,
+q leaves. With --token-file: P and R pause and resume the database of a pool, K closes a client;
+each asks first. NO_COLOR is respected.";
 
 /// `headpond alerts`.
 #[derive(clap::Args, Debug)]
@@ -243,16 +252,15 @@ pub fn advise(options: &Advise) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows pools as they are, again and again.
+/// Shows the pooler live, on a whole terminal.
 ///
 /// # Errors
-/// There is no answer at the start, or no terminal.
+/// There is no answer at the start, or the terminal is gone.
 pub fn top(options: &Top) -> Result<ExitCode, Failure> {
     let endpoint = options.place.endpoint()?;
     if options.place.json {
         show(&endpoint.get("/api/v1/pools")?)?;
-    } else {
-        top::run(&endpoint, options.every, options.once)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    top::run(endpoint, options.every, options.once)
 }

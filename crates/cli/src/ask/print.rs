@@ -6,6 +6,11 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+/// Characters that turn a line around or end it, although they are no control characters.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A text without what could move a cursor.
 pub fn plain(value: &Value) -> String {
     let text = match value {
@@ -13,7 +18,7 @@ pub fn plain(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A time as people say it.
@@ -191,8 +196,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_names_cannot_move_the_cursor() {
-        let hostile = plain(&json!("a\x1b[2Jb\n"));
-        assert_eq!(hostile, "a\u{fffd}[2Jb\u{fffd}");
+        let hostile = plain(&json!("a\x1b[2Jb\n\u{9b}c\u{202e}"));
+        assert_eq!(hostile, "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}");
         let lines = [["a", "bb", "c"], ["dddd", "e", "f"]].map(|l| l.map(str::to_owned).to_vec());
         assert_eq!(columns(&lines), "a     bb  c\ndddd  e   f\n");
     }
