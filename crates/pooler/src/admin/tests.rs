@@ -260,6 +260,7 @@ fn server() -> show::ServerRow {
         prepared_statements: 0,
         close_needed: true,
         lane: 1,
+        idles_in_transaction: false,
     }
 }
 

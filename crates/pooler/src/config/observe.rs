@@ -74,8 +74,8 @@ settings! {
     command_severity: Urgency = "warning", Restart Policy Honoured,
         "The least severity that runs it", "a program may wake somebody up";
     leak_after: Seconds = "60", Live Policy Honoured,
-        "How long a client may keep a server without asking for anything new, 0 for ever",
-        "a minute is longer than most queries; a transaction that asks for nothing is forgotten";
+        "How long a client may leave a server idle in a transaction, 0 for ever",
+        "a transaction that has asked for nothing for a minute was forgotten";
 }
 
 settings! {

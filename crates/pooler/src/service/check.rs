@@ -377,7 +377,8 @@ fn truth(row: &[Option<String>]) -> Truth {
     truth
 }
 
-/// Counts servers that have a client and have had nothing to do for long.
+/// Counts servers that clients have left inside a transaction for long. One that is at work is not
+/// forgotten, nor is one that a client keeps outside of a transaction: its mode is to keep it.
 async fn look_for_leaks<E: Engine>(shared: &Shared<E>, checks: &Checks, threshold: Duration) {
     let collector = Collector::new(shared.mailboxes.len(), false, true);
     shared.post_all(|| Mail::Collect(Arc::clone(&collector)));
@@ -385,7 +386,9 @@ async fn look_for_leaks<E: Engine>(shared: &Shared<E>, checks: &Checks, threshol
     let mut leaks = checks.leaks.lock();
     let mut suspects = HashSet::new();
     for server in servers {
-        let is_kept = server.state == ServerState::Active && server.link.is_some();
+        let is_kept = server.state == ServerState::Active
+            && server.link.is_some()
+            && server.idles_in_transaction;
         if !is_kept || server.request_ago < threshold {
             continue;
         }

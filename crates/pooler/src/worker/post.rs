@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use headpond_core::Lane;
+use headpond_wire::backend::Status;
 use headpond_wire::startup;
 
 use super::Worker;
@@ -157,6 +158,10 @@ impl<E: Engine> Worker<E> {
             prepared_statements: server.session.as_ref().map_or(0, |s| s.statements()),
             close_needed: server.pool.core.lock().is_outdated(server.conn),
             lane: self.lane.0,
+            idles_in_transaction: server
+                .session
+                .as_ref()
+                .is_some_and(|session| session.owed() == 0 && session.status() != Status::Idle),
         }
     }
 

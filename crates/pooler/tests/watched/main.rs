@@ -6,6 +6,7 @@ mod acting;
 mod alerting;
 mod browser;
 mod faults;
+mod forgetting;
 mod page;
 mod remembering;
 mod room;

@@ -176,6 +176,8 @@ pub struct ServerRow {
     pub close_needed: bool,
     /// The worker it is on; not part of SHOW SERVERS.
     pub lane: u16,
+    /// It is inside a transaction and has nothing to do; not part of SHOW SERVERS.
+    pub idles_in_transaction: bool,
 }
 
 /// What rows of sockets are shown relative to.
