@@ -29,7 +29,7 @@ pub fn time(value: &Value) -> String {
     }
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub fn rows(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -135,6 +135,7 @@ pub fn status(value: &Value) -> String {
     if lines.len() > 1 {
         write!(text, "\n{}", columns(&lines)).expect("a String takes any text");
     }
+    text.push_str(&super::bouncer::status(&value["bouncers"]));
     text
 }
 
