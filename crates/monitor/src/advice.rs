@@ -4,12 +4,14 @@
 //! from, the setting to paste, and the effect. Nothing is ever changed by itself.
 //! Not here: load tests and models of capacity; they know more, and take longer.
 
+mod bouncer;
+
 use serde::Serialize;
 
 use crate::figures::Figures;
 use crate::health::Status;
 use crate::history::trend::Trend;
-use crate::model::{Database, Outcome, Pool, Truth};
+use crate::model::{Bouncer, Database, Outcome, Pool, Truth};
 
 /// Queries fewer than this say nothing about the size of a pool.
 const ENOUGH: u64 = 1_000;
@@ -46,7 +48,7 @@ pub struct Usage<'a> {
 
 /// Looks at everything and says what follows.
 #[must_use]
-pub fn advise(usages: &[Usage<'_>], databases: &[Database]) -> Vec<Advice> {
+pub fn advise(usages: &[Usage<'_>], databases: &[Database], bouncers: &[Bouncer]) -> Vec<Advice> {
     let mut advice = Vec::new();
     for usage in usages {
         advice.extend(larger(usage));
@@ -64,6 +66,8 @@ pub fn advise(usages: &[Usage<'_>], databases: &[Database]) -> Vec<Advice> {
         advice.extend(session_limits(database, truth));
         advice.extend(idle_in_transaction(database, truth));
     }
+    let pools: Vec<&Pool> = usages.iter().map(|usage| usage.pool).collect();
+    advice.extend(bouncer::advise(bouncers, &pools));
     // What matters most first; among equals by name, so that two answers can be compared.
     advice.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.subject.cmp(&b.subject)));
     advice
@@ -281,7 +285,7 @@ mod tests {
     }
 
     fn said(usage: Usage<'_>) -> Vec<Advice> {
-        advise(&[usage], &[])
+        advise(&[usage], &[], &[])
     }
 
     #[test]
@@ -334,7 +338,7 @@ mod tests {
         let pool = pool(120);
         let usages = [usage(&pool, |_| 60.0, |_| 0.0)];
         let titles: Vec<String> =
-            advise(&usages, &[database]).into_iter().map(|advice| advice.title).collect();
+            advise(&usages, &[database], &[]).into_iter().map(|advice| advice.title).collect();
         assert_eq!(
             titles,
             [
@@ -351,6 +355,6 @@ mod tests {
         let short =
             Usage { used: Vec::new(), waiting: Vec::new(), ..usage(&pool, |_| 20.0, |_| 9.0) };
         assert!(said(short).is_empty());
-        assert!(advise(&[], &[Database::default()]).is_empty());
+        assert!(advise(&[], &[Database::default()], &[]).is_empty());
     }
 }

@@ -8,6 +8,7 @@
 mod access;
 mod action;
 mod api;
+mod bouncer;
 mod guard;
 mod health;
 mod page;
@@ -52,7 +53,7 @@ pub fn router(state: Arc<dyn Probe>) -> Router {
 type Read = (&'static str, fn() -> axum::routing::MethodRouter<Arc<Monitor>>);
 
 /// Everything that can be read of a monitor.
-const READS: [Read; 22] = [
+const READS: [Read; 23] = [
     ("/metrics", || get(all_metrics)),
     ("/health", || get(health::whole)),
     ("/health/quick", || get(health::quick)),
@@ -66,6 +67,7 @@ const READS: [Read; 22] = [
     ("/api/v1/status", || get(api::status)),
     ("/api/v1/pools", || get(api::pools)),
     ("/api/v1/databases", || get(api::databases)),
+    ("/api/v1/bouncers", || get(api::bouncers)),
     ("/api/v1/clients", || get(api::clients)),
     ("/api/v1/servers", || get(api::servers)),
     ("/api/v1/holders", || get(api::holders)),

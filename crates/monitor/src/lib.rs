@@ -11,6 +11,7 @@
 
 pub mod advice;
 pub mod alert;
+pub mod bouncer;
 pub mod exporter;
 pub mod figures;
 pub mod health;

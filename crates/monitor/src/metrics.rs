@@ -4,6 +4,7 @@
 //! pools and databases that somebody was let in to, and the snapshot caps them besides.
 //! Not here: how they are written (`exporter.rs`).
 
+mod bouncer;
 mod pgbouncer;
 
 use std::str::FromStr;
@@ -47,6 +48,7 @@ impl Monitor {
         of_process(&look.process, into);
         look.pools.iter().for_each(|(pool, _)| of_pool(pool, into));
         look.databases.iter().for_each(|database| of_database(database, into));
+        look.bouncers.iter().for_each(|bouncer| bouncer::collect(bouncer, into));
         self.of_health(into);
         self.of_alerts(into);
         self.of_store(into);
@@ -66,6 +68,7 @@ impl Monitor {
                 Sort::Process => "process",
                 Sort::Database => "database",
                 Sort::Pool => "pool",
+                Sort::Bouncer | Sort::Neighbour => "pgbouncer",
             };
             let labels = [("component", sort), ("name", name)];
             into.gauge("headpond_health_status", help).add(&labels, machine.status() as u8);

@@ -5,11 +5,18 @@
 //! Not here: how they are gathered (the owner does that), what follows from them (`health`,
 //! `alert`, `advice`).
 
+mod bouncer;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use headpond_stats::Distribution;
 use serde::Serialize;
+
+pub use bouncer::{
+    Bouncer, BouncerCheck, BouncerDatabase, BouncerFigures, BouncerOutcome, BouncerPool,
+    BouncerState, BouncerSum, BouncerTotals, Through,
+};
 
 use crate::probe::Probe;
 
@@ -28,6 +35,10 @@ pub trait Source: Probe {
     fn connections(&self) -> Later<'_, Connections>;
     /// Returns the settings in force, redacted, each with where it was written.
     fn settings(&self) -> Vec<Setting>;
+    /// Returns every real PgBouncer that pools go through, or that runs beside this process.
+    fn bouncers(&self) -> Vec<Bouncer> {
+        Vec::new()
+    }
 }
 
 /// Whatever can be told to do something.
@@ -361,6 +372,8 @@ pub enum CheckErrorKind {
     StartingUp,
     /// It refused the login.
     Refused,
+    /// It let us in and shows us nothing.
+    NotAllowed,
     /// It answered something else than was asked for.
     Protocol,
 }

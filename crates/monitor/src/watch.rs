@@ -19,12 +19,14 @@ use crate::alert::{
     Rule, built_in,
 };
 use crate::figures::{Figures, Ledger};
-use crate::health::{self, Board, Sort, judge_database, judge_pool, judge_process, memory_ratio};
+use crate::health::{
+    self, Board, Sort, judge_bouncer, judge_database, judge_pool, judge_process, memory_ratio,
+};
 use crate::history::minute::Minutes;
 use crate::history::{self, History};
 use crate::http::Access;
 use crate::metrics::MetricSet;
-use crate::model::{Actions, Breaker, Database, Outcome, Pool, Process, Source};
+use crate::model::{Actions, Bouncer, Breaker, Database, Outcome, Pool, Process, Source};
 use crate::time::wall;
 
 /// How often it looks: a second, because a queue of two seconds is already a complaint.
@@ -81,6 +83,7 @@ pub(crate) struct Look {
     pub process: Process,
     pub pools: Vec<(Pool, Figures)>,
     pub databases: Vec<Database>,
+    pub bouncers: Vec<Bouncer>,
 }
 
 /// Something that happened.
@@ -183,6 +186,7 @@ impl Monitor {
         let now = self.now();
         let pools = self.source.pools();
         let databases = self.source.databases();
+        let bouncers = self.source.bouncers();
         let process = self.source.process();
         let mut state = self.state();
         state.ledger.look(now, now + self.offset, &pools);
@@ -193,7 +197,7 @@ impl Monitor {
         let pools: Vec<(Pool, Figures)> = pools.into_iter().map(figures).collect();
         self.remember(&mut state, now, &pools);
         let number = state.look.number + 1;
-        let look = Arc::new(Look { number, at: now, process, pools, databases });
+        let look = Arc::new(Look { number, at: now, process, pools, databases, bouncers });
         self.judge(&mut state, &look);
         self.alert(&mut state, &look);
         state.look = look;
@@ -217,7 +221,11 @@ impl Monitor {
             .pools
             .iter()
             .map(|(pool, _)| (Sort::Pool, pool.name.clone(), judge_pool(pool, limits)));
+        let of_bouncers = look.bouncers.iter().map(|bouncer| {
+            (Sort::of_bouncer(bouncer), bouncer.name.clone(), judge_bouncer(bouncer, limits))
+        });
         let findings = std::iter::once(of_process).chain(of_databases).chain(of_pools);
+        let findings = findings.chain(of_bouncers);
         for change in state.board.observe(look.at, findings) {
             let reason = if change.text.is_empty() { "" } else { ": " };
             let (before, after) = (change.before.word(), change.after.word());
@@ -336,7 +344,7 @@ impl Monitor {
             .zip(values)
             .map(|((pool, _), (used, waiting, figures))| Usage { pool, figures, used, waiting })
             .collect();
-        advise(&usages, &look.databases)
+        advise(&usages, &look.databases, &look.bouncers)
     }
 
     pub(crate) fn now(&self) -> f64 {

@@ -113,6 +113,16 @@ fn every_variable_sets_what_its_row_says() {
                 assert_eq!(without.databases["main"].url.reveal(), "postgres://a@db/d");
                 assert!(without.general.pgbouncer.is_none());
             }
+            To::PgbouncerAdminUrl => {
+                let admin = "postgres://stats:s@bouncer:6432/pgbouncer";
+                let main = ("DATABASE_URL", "postgres://a@db/d");
+                let config = load(&[main, (&name, admin)]);
+                assert_eq!(config.general.pgbouncer_admin.expect("a URL").reveal(), admin);
+                assert_eq!(config.databases.len(), 1, "it is no database");
+                let wrong = Sources::new(vars(&[main, (&name, "mysql://s:secret@h/d")])).load();
+                let wrong = wrong.unwrap_err().to_string();
+                assert!(wrong.contains("PGBOUNCER_ADMIN_URL") && !wrong.contains("secret"));
+            }
         }
     }
 }
@@ -492,6 +502,7 @@ fn no_secret_is_ever_shown() {
         ("REDIS_HOST", "cache"),
         ("REDIS_PASSWORD", CANARY),
         ("PGBOUNCER_URL", url.as_str()),
+        ("PGBOUNCER_ADMIN_URL", url.as_str()),
         ("USE_PGBOUNCER", "1"),
     ];
     let sources = Sources::new(vars(&pairs))

@@ -41,6 +41,7 @@ pub mod login;
 pub mod session;
 pub mod sqlstate;
 pub mod startup;
+pub mod table;
 pub mod tag;
 
 pub use backend::{ErrorFields, Notice, Status};

@@ -4,6 +4,7 @@
 //! is none; the exit code says how it is.
 //! Not here: deciding how it is (the pooler does that).
 
+mod bouncer;
 mod http;
 mod print;
 mod top;
@@ -181,7 +182,7 @@ pub fn health(options: &Health) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Shows the process, its pools and its databases.
+/// Shows the process, its pools, its databases, and PgBouncers where there are any.
 ///
 /// # Errors
 /// There is no answer.
@@ -192,6 +193,10 @@ pub fn status(options: &Status) -> Result<ExitCode, Failure> {
     let mut databases = endpoint.get("/api/v1/databases")?;
     status["pools"] = pools["pools"].take();
     status["databases"] = databases["databases"].take();
+    // A pooler of an older version has no such path.
+    if let Ok(mut bouncers) = endpoint.get("/api/v1/bouncers") {
+        status["bouncers"] = bouncers["bouncers"].take();
+    }
     if options.place.json {
         show(&status)?;
     } else {

@@ -34,7 +34,7 @@ pub fn time(value: &Value) -> String {
     }
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub fn rows(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -140,6 +140,7 @@ pub fn status(value: &Value) -> String {
     if lines.len() > 1 {
         write!(text, "\n{}", columns(&lines)).expect("a String takes any text");
     }
+    text.push_str(&super::bouncer::status(&value["bouncers"]));
     text
 }
 

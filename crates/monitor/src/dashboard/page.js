@@ -163,7 +163,7 @@ function overview() {
       tile("Up for", time(process.uptime_seconds), `${bytes(process.memory_bytes)} of memory`)),
     h("div", { class: "bar" }, h("h2", {}, "The last minutes"), h("label", { for: "scope" }, "Show "), scopeChoice()),
     charts(scope),
-    h("div", { class: "grid two" }, databasesCard(), reasonsCard(), eventsCard()),
+    h("div", { class: "grid two" }, databasesCard(), bouncersCard(), reasonsCard(), eventsCard()),
   ];
 }
 
@@ -175,6 +175,33 @@ function databasesCard() {
     { name: "Sessions there", number: true, value: (d) => d.check?.truth?.total ?? -1, show: (d) => sessions(d.check?.truth) },
   ];
   return h("section", { class: "card wide" }, h("h2", {}, "Databases"), table("databases", columns, live.databases, { empty: "no database has been used yet" }));
+}
+
+// Only where there is one: most have none.
+function bouncersCard() {
+  const list = live.bouncers ?? [];
+  if (!list.length) return null;
+  const told = (b) => b.check?.figures;
+  const columns = [
+    { name: "PgBouncer", value: (b) => b.name, show: (b) => [h("strong", {}, b.name), h("div", { class: "faint" }, told(b)?.version)] },
+    { name: "Health", value: (b) => b.health.status, show: (b) => [pill(b.health.status), h("div", { class: "faint" }, b.health.text || b.check?.failed?.text || "")] },
+    { name: "For", value: (b) => b.through.map((t) => t.pool).join(", "), show: (b) => b.through.map((t) => t.pool).join(", ") || h("span", { class: "faint" }, "others, beside us") },
+    { name: "Clients", number: true, value: (b) => told(b)?.clients ?? -1, show: (b) => (told(b) ? (told(b).clients_max ? `${number(told(b).clients)} of ${number(told(b).clients_max)}` : number(told(b).clients)) : "unknown") },
+    { name: "Waiting", number: true, value: (b) => told(b)?.sum.cl_waiting ?? -1, show: (b) => (told(b)?.sum.cl_waiting ? [h("strong", {}, number(told(b).sum.cl_waiting)), h("div", { class: "faint" }, time(told(b).sum.maxwait_seconds))] : "0") },
+    { name: "Servers active / idle", number: true, value: (b) => told(b)?.sum.sv_active ?? -1, show: (b) => (told(b) ? `${number(told(b).sum.sv_active)} / ${number(told(b).sum.sv_idle)}` : "unknown") },
+    { name: "Answered in", number: true, value: (b) => b.check?.took_seconds ?? -1, show: (b) => (b.check ? time(b.check.took_seconds) : "not asked") },
+  ];
+  const pools = list.flatMap((b) => (told(b)?.pools ?? []).map((pool) => ({ ...pool, bouncer: b.name })));
+  const ofPool = [
+    { name: "Its pool", value: (p) => `${p.database}/${p.user}`, show: (p) => [h("strong", {}, `${p.database}/${p.user}`), h("div", { class: "faint" }, p.bouncer)] },
+    { name: "Mode", value: (p) => p.pool_mode },
+    { name: "Clients", number: true, value: (p) => p.cl_active },
+    { name: "Waiting", number: true, value: (p) => p.cl_waiting, show: (p) => (p.cl_waiting ? `${number(p.cl_waiting)}, the first for ${time(p.maxwait_seconds)}` : "0") },
+    { name: "Servers in use", value: (p) => p.sv_active, show: (p) => meter(p.sv_active, p.pool_size ?? 0, p.pool_size ? `${p.sv_active} / ${p.pool_size}` : p.sv_active) },
+    { name: "Idle / used", number: true, value: (p) => p.sv_idle, show: (p) => `${number(p.sv_idle)} / ${number(p.sv_used)}` },
+  ];
+  return h("section", { class: "card wide", id: "bouncers" }, h("h2", {}, "PgBouncer"), table("bouncers", columns, list),
+    pools.length ? table("bouncer-pools", ofPool, pools) : null);
 }
 
 function sessions(truth) {

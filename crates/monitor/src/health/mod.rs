@@ -5,12 +5,16 @@
 //! flaps, and nothing that is down is called healthy.
 //! Not here: what is found wrong (`judge.rs`), who is told (`alert`).
 
+mod bouncer;
 mod judge;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::model::Bouncer;
+
+pub use bouncer::judge_bouncer;
 pub(crate) use judge::memory_ratio;
 pub use judge::{Limits, judge_database, judge_pool, judge_process};
 
@@ -177,6 +181,24 @@ pub enum Sort {
     Database,
     /// A pool.
     Pool,
+    /// A PgBouncer that pools of this process go through.
+    Bouncer,
+    /// A PgBouncer beside this process, which serves others: what is wrong with it is shown, and
+    /// makes nothing here worse than a warning.
+    Neighbour,
+}
+
+impl Sort {
+    /// Returns what a PgBouncer is to this process.
+    #[must_use]
+    pub fn of_bouncer(bouncer: &Bouncer) -> Self {
+        if bouncer.through.is_empty() { Self::Neighbour } else { Self::Bouncer }
+    }
+
+    /// Returns how much a status counts for all together.
+    fn weighed(self, status: Status) -> Status {
+        if self == Self::Neighbour { status.min(Status::Warning) } else { status }
+    }
 }
 
 /// A component that changed.
@@ -242,17 +264,18 @@ impl Board {
         self.machines.iter().map(|((sort, name), machine)| (*sort, name.as_str(), machine))
     }
 
-    /// Returns how the worst of them is.
+    /// Returns how the worst of them is; a neighbour is at worst a warning.
     #[must_use]
     pub fn worst(&self) -> Status {
-        self.machines.values().map(Machine::status).max().unwrap_or_default()
+        let weighed = self.machines.iter().map(|((sort, _), of)| sort.weighed(of.status()));
+        weighed.max().unwrap_or_default()
     }
 
-    /// Returns how the worst of one sort is.
+    /// Returns how the worst of one sort is, neighbours as above.
     #[must_use]
     pub fn worst_of(&self, sort: Sort) -> Status {
         let of_sort = self.machines.iter().filter(|((of, _), _)| *of == sort);
-        of_sort.map(|(_, machine)| machine.status()).max().unwrap_or_default()
+        of_sort.map(|(_, of)| sort.weighed(of.status())).max().unwrap_or_default()
     }
 }
 

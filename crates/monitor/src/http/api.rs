@@ -10,7 +10,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{answer, past, query, view};
+use super::{answer, bouncer, past, query, view};
 use crate::model::Connections;
 use crate::time::wall;
 use crate::watch::Monitor;
@@ -34,6 +34,10 @@ pub(super) async fn pools(State(monitor): Shared) -> Response {
 
 pub(super) async fn databases(State(monitor): Shared) -> Response {
     told(&view::databases(&monitor))
+}
+
+pub(super) async fn bouncers(State(monitor): Shared) -> Response {
+    told(&bouncer::rows(&monitor))
 }
 
 /// Rows of who is connected, searched by `?q=`.

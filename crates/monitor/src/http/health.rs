@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{answer, view};
+use super::{answer, bouncer, view};
 use crate::figures::Figures;
 use crate::health::{Machine, Sort, Status};
 use crate::model::{Database, Outcome, Pool};
@@ -69,6 +69,11 @@ pub(super) async fn whole(State(monitor): Shared) -> Response {
             "observedUnit": "1",
         });
         checks.insert(format!("{}:utilization", pool.name), finding(&machine, observed));
+    }
+    for bouncer in &look.bouncers {
+        let machine = state.board.of(Sort::of_bouncer(bouncer), &bouncer.name);
+        let name = format!("{}:pgbouncer", bouncer.name);
+        checks.insert(name, finding(&machine, bouncer::observed(bouncer)));
     }
     let process = &look.process;
     let machine = state.board.of(Sort::Process, &process.service);
@@ -155,7 +160,10 @@ fn pools_words(monitor: &Monitor, database: Option<&str>) -> Value {
 /// `/health/connections`: every pool, and all of them added up.
 pub(super) async fn connections(State(monitor): Shared) -> Response {
     let look = monitor.look();
-    let status = monitor.state().board.worst_of(Sort::Pool);
+    let status = {
+        let state = monitor.state();
+        state.board.worst_of(Sort::Pool).max(bouncer::worst(&state))
+    };
     let mut sum = json!({});
     let add = |key: &str, of: &dyn Fn(&Pool) -> u64| {
         (key.to_owned(), json!(look.pools.iter().map(|(pool, _)| of(pool)).sum::<u64>()))
@@ -180,6 +188,7 @@ pub(super) async fn connections(State(monitor): Shared) -> Response {
         "maxClients": look.process.clients_max,
         "total": sum,
         "pools": pools_words(&monitor, None),
+        "bouncers": bouncer::shown(&monitor, view::ROWS_MAX),
     });
     told(status, JSON, &body)
 }
@@ -209,7 +218,8 @@ pub(super) async fn database(State(monitor): Shared) -> Response {
     let look = monitor.look();
     let status = {
         let state = monitor.state();
-        state.board.worst_of(Sort::Database).max(state.board.worst_of(Sort::Pool))
+        let own = state.board.worst_of(Sort::Database).max(state.board.worst_of(Sort::Pool));
+        own.max(bouncer::worst(&state))
     };
     let settings = monitor.source.settings();
     let configuration = settings.iter().filter(|setting| setting.section.starts_with("databases"));
@@ -217,6 +227,7 @@ pub(super) async fn database(State(monitor): Shared) -> Response {
         "status": status,
         "timestamp": rfc3339(monitor.wall(look.at)),
         "databases": look.databases.iter().map(|d| database_words(&monitor, d)).collect::<Value>(),
+        "bouncers": bouncer::shown(&monitor, view::ROWS_MAX),
         "configuration": configuration.collect::<Vec<_>>(),
         "recommendations": monitor.advice(),
     });
@@ -249,6 +260,11 @@ fn checks(monitor: &Monitor) -> Value {
     });
     if look.databases.iter().any(|database| database.backend == "redis") {
         checks["redis"] = words(of(Sort::Database, &is_redis));
+    }
+    if !look.bouncers.is_empty() {
+        let neighbour = of(Sort::Neighbour, &|_| true);
+        let found = of(Sort::Bouncer, &|_| true).into_iter().chain(neighbour);
+        checks["pgbouncer"] = words(found.max_by_key(|(_, machine)| machine.status()));
     }
     checks
 }

@@ -7,6 +7,7 @@
 use headpond_stats::Distribution;
 use serde_json::{Value, json};
 
+use super::bouncer;
 use crate::alert::Phase;
 use crate::figures::Figures;
 use crate::health::{Machine, Sort};
@@ -35,7 +36,7 @@ fn times(of: &Distribution) -> Value {
     })
 }
 
-fn machine(monitor: &Monitor, machine: &Machine) -> Value {
+pub(super) fn machine(monitor: &Monitor, machine: &Machine) -> Value {
     json!({
         "status": machine.status(),
         "text": machine.text(),
@@ -159,6 +160,7 @@ pub(super) fn live(monitor: &Monitor) -> Value {
     drop(state);
     value["alerts"] = alerts(monitor)["active"].take();
     value["databases"] = databases(monitor)["databases"].take();
+    value["bouncers"] = bouncer::shown(monitor, STREAM_POOLS_MAX);
     value
 }
 

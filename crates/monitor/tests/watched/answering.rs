@@ -3,7 +3,8 @@
 use headpond_monitor::Settings;
 use headpond_monitor::health::Patience;
 use headpond_monitor::model::{
-    CheckError, CheckErrorKind, Checked, Client, Counts, Database, Outcome, Pool, Totals,
+    Bouncer, BouncerCheck, BouncerFigures, BouncerOutcome, BouncerPool, CheckError, CheckErrorKind,
+    Checked, Client, Counts, Database, Outcome, Pool, Through, Totals,
 };
 use serde_json::{Value, json};
 
@@ -128,6 +129,91 @@ fn a_pool_is_told_in_the_words_of_all_its_predecessors() {
     assert_eq!(body["configuration"][0]["key"], "password");
     assert_eq!(body["configuration"][0]["value"], "***");
     assert!(body["recommendations"].is_array());
+}
+
+fn bouncer(through: &[&str], outcome: BouncerOutcome) -> Bouncer {
+    let through = through.iter().map(|pool| Through {
+        pool: (*pool).into(),
+        database: "app".into(),
+        user: "web".into(),
+    });
+    Bouncer {
+        name: "db:6432".into(),
+        user: "web".into(),
+        through: through.collect(),
+        check: Some(BouncerCheck { ago_seconds: 1.0, took_seconds: 0.02, outcome }),
+    }
+}
+
+#[test]
+fn a_pgbouncer_on_the_way_counts_and_one_beside_is_at_worst_a_warning() {
+    let server = Server::start(hasty());
+    server.set_pools(vec![pool("a/b", 1, 0)]);
+    let down = || {
+        let text = "connection refused".to_owned();
+        BouncerOutcome::Failed(CheckError { kind: CheckErrorKind::Unreachable, text })
+    };
+    let paths = ["/health", "/health/quick", "/health/connections", "/health/database"];
+    for (through, code, words) in
+        [(&["a/b"][..], 503, ["fail", "unhealthy"]), (&[], 200, ["warn", "warning"])]
+    {
+        server.set_bouncers(vec![bouncer(through, down())]);
+        server.monitor.look_now();
+        for path in paths.iter().chain(&["/api/health", "/api/health/detailed"]) {
+            let (status, body) = server.get(path);
+            let word = body["status"].as_str().expect(path);
+            assert!(status == code && words.contains(&word), "{path}: {status} {word}");
+        }
+        let (_, body) = server.get("/health");
+        assert_eq!(body["checks"]["db:6432:pgbouncer"][0]["output"], "connection refused");
+        let (_, body) = server.get("/api/health");
+        assert_eq!(body["checks"]["pgbouncer"]["error"], "db:6432: connection refused");
+        let (_, body) = server.get("/api/v1/bouncers");
+        assert_eq!(body["bouncers"][0]["health"]["status"], "unhealthy", "its own row says so");
+    }
+    server.set_bouncers(Vec::new());
+    server.monitor.look_now();
+    assert!(server.get("/api/health").1["checks"].get("pgbouncer").is_none());
+    assert_eq!(server.get("/health").0, 200);
+}
+
+#[test]
+fn the_figures_of_a_pgbouncer_stand_beside_those_of_the_pools() {
+    let server = Server::start(hasty());
+    server.set_pools(vec![pool("a/b", 1, 0)]);
+    let row = BouncerPool {
+        database: "app".into(),
+        user: "web".into(),
+        cl_waiting: 2,
+        maxwait_seconds: 3.0,
+        pool_size: Some(4),
+        ..BouncerPool::default()
+    };
+    let (clients, clients_max) = (30, 100);
+    let pools = vec![row];
+    let figures = BouncerFigures { clients, clients_max, pools, ..BouncerFigures::default() };
+    let told = BouncerOutcome::Figures(Box::new(figures));
+    server.set_bouncers(vec![bouncer(&["a/b"], told)]);
+    server.monitor.look_now();
+    for path in ["/api/v1/bouncers", "/health/connections", "/health/database"] {
+        let (code, body) = server.get(path);
+        let row = &body["bouncers"][0];
+        assert_eq!((code, &row["used_ratio"]), (200, &json!(0.3)), "{path}: {body}");
+        assert_eq!(row["check"]["figures"]["pools"][0]["cl_waiting"], 2, "{path}");
+        assert_eq!(row["through"][0]["pool"], "a/b", "{path}");
+    }
+    let (_, body) = server.get("/api/v1/advice");
+    let titles: Vec<&str> = body["advice"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|a| a["title"].as_str())
+        .collect();
+    assert!(titles.contains(&"callers of a/b wait inside the PgBouncer"), "{titles:?}");
+    let metrics = server.ask("GET", "/metrics", "", "").2;
+    assert!(metrics.contains("headpond_pgbouncer_up{pgbouncer=\"db:6432\"} 1"), "{metrics}");
+    assert!(metrics.contains("headpond_pgbouncer_clients_max{pgbouncer=\"db:6432\"} 100"));
+    assert!(!metrics.contains("headpond_pgbouncer_queries_total"), "it did not say");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use headpond_monitor::alert::Severity;
 use headpond_monitor::model::{
-    Action, Actions, Client, Connections, Database, Holder, Later, Pool, Process, Setting, Source,
-    Wait,
+    Action, Actions, Bouncer, Client, Connections, Database, Holder, Later, Pool, Process, Setting,
+    Source, Wait,
 };
 use headpond_monitor::{Check, Monitor, Options, Probe, Settings};
 use headpond_stats::Snapshot;
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 pub struct Fake {
     pub pools: Mutex<Vec<Pool>>,
     pub databases: Mutex<Vec<Database>>,
+    pub bouncers: Mutex<Vec<Bouncer>>,
     pub clients: Mutex<Vec<Client>>,
     pub draining: Mutex<bool>,
     pub done: Mutex<Vec<(Action, String)>>,
@@ -85,6 +86,10 @@ impl Source for Fake {
         };
         vec![setting("databases.a", "password"), setting("pooler", "pool_mode")]
     }
+
+    fn bouncers(&self) -> Vec<Bouncer> {
+        self.bouncers.lock().expect("no test panics with it").clone()
+    }
 }
 
 impl Actions for Fake {
@@ -140,6 +145,10 @@ impl Server {
 
     pub fn set_databases(&self, databases: Vec<Database>) {
         *self.fake.databases.lock().expect("no test panics with it") = databases;
+    }
+
+    pub fn set_bouncers(&self, bouncers: Vec<Bouncer>) {
+        *self.fake.bouncers.lock().expect("no test panics with it") = bouncers;
     }
 
     /// Sends a request and returns its status, its head and its body.

@@ -72,6 +72,7 @@ pub(super) fn read(vars: &Vars, read: Read<'_>, heard: &mut Heard) {
     }
     reader.join_parts();
     reader.pgbouncer();
+    reader.pgbouncer_admin();
     reader.own();
 }
 
@@ -175,8 +176,8 @@ impl Reader<'_> {
                 }
             }
             To::Nothing(why) => self.heard.notes.push(Note { place, why }),
-            // Both are looked at together.
-            To::UsePgbouncer | To::PgbouncerUrl => {}
+            // Those are looked at together.
+            To::UsePgbouncer | To::PgbouncerUrl | To::PgbouncerAdminUrl => {}
         }
     }
 
@@ -233,6 +234,19 @@ impl Reader<'_> {
             let (bare, layer, place) = (Bare::Refused, Layer::VariableNamed, place.clone());
             self.heard.said.push(Said { about, key, text, bare, layer, place });
         }
+    }
+
+    fn pgbouncer_admin(&mut self) {
+        let key = "PGBOUNCER_ADMIN_URL";
+        let Some((text, place)) = self.value(key) else { return };
+        let is_postgres = Kind::of_url(text.reveal()) == Some(Kind::Postgres);
+        if !is_postgres {
+            let problem = Problem::Value { key, invalid: Invalid::Scheme };
+            self.heard.error(place, problem, None);
+            return;
+        }
+        let (about, key, bare) = (About::All, Keyed::PgbouncerAdmin, Bare::Refused);
+        self.heard.said.push(Said { about, key, text, bare, layer: Layer::VariableNamed, place });
     }
 
     /// Reads `HEADPOND_…`.

@@ -46,6 +46,7 @@ pub(super) enum Keyed {
     General(&'static str),
     Profile,
     Pgbouncer,
+    PgbouncerAdmin,
 }
 
 /// Everything that was read.
@@ -176,6 +177,9 @@ fn general(heard: &mut Heard) -> General {
                 }
             }
             Keyed::Pgbouncer => general.pgbouncer = Some(Url::from(said.text.reveal())),
+            Keyed::PgbouncerAdmin => {
+                general.pgbouncer_admin = Some(Url::from(said.text.reveal()));
+            }
             Keyed::Url | Keyed::Key(_) | Keyed::Profile => {}
         }
     }

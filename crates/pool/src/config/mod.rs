@@ -159,6 +159,9 @@ pub struct General {
     /// The PgBouncer through which the main database is reached, if it is.
     /// Default: none, because a pool reaches its server directly.
     pub pgbouncer: Option<Url>,
+    /// Who asks that PgBouncer's console, and where it is.
+    /// Default: none, because the pool's own user may look if `stats_users` names it.
+    pub pgbouncer_admin: Option<Url>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -173,6 +176,7 @@ impl Default for General {
             health_interval: Some(Duration::from_secs(300)),
             log_events: false,
             pgbouncer: None,
+            pgbouncer_admin: None,
             origins: BTreeMap::new(),
         }
     }

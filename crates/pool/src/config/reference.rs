@@ -121,6 +121,9 @@ fn sets(row: &Variable) -> String {
         }
         To::UsePgbouncer => "whether `PGBOUNCER_URL` is used".to_owned(),
         To::PgbouncerUrl => "its URL, with `statement_cache` = 0".to_owned(),
+        To::PgbouncerAdminUrl => {
+            "who asks the console of that PgBouncer, and where; also with `_FILE`".to_owned()
+        }
         To::Nothing(why) => format!("nothing: {why}"),
     }
 }

@@ -34,6 +34,8 @@ pub enum To {
     UsePgbouncer,
     /// The URL of that PgBouncer.
     PgbouncerUrl,
+    /// The URL of its console, for whoever watches.
+    PgbouncerAdminUrl,
     /// Nothing; accepted because others set it.
     Nothing(&'static str),
 }
@@ -77,7 +79,7 @@ const fn variable(name: &'static str, whose: Whose, to: To, bare: Bare) -> Varia
 use Bare::{Milliseconds as Ms, Refused as No};
 use Kind::{Mysql, Redis};
 use Part::{Database, Host, Password, Port, User};
-use To::{General, Key, Nothing, PgbouncerUrl, Url, UsePgbouncer};
+use To::{General, Key, Nothing, PgbouncerAdminUrl, PgbouncerUrl, Url, UsePgbouncer};
 use Whose::{Any, Main, Named, Sql};
 
 const DEADLINES: &str = "idle connections are closed when they are due, not at intervals";
@@ -90,6 +92,7 @@ pub static VARIABLES: &[Variable] = &[
     variable("<NAME>_DATABASE_URL", Any, Url, No),
     variable("USE_PGBOUNCER", Main, UsePgbouncer, No),
     variable("PGBOUNCER_URL", Main, PgbouncerUrl, No),
+    variable("PGBOUNCER_ADMIN_URL", Main, PgbouncerAdminUrl, No),
     variable("DB_POOL_MAX", Sql, Key("pool.max"), No),
     variable("DB_POOL_MIN", Sql, Key("pool.min"), No),
     variable("DB_ACQUIRE_TIMEOUT", Sql, Key("pool.acquire_timeout"), Ms),

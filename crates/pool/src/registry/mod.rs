@@ -35,6 +35,8 @@
 //! Left out: alerts and pages for people, which are made from these numbers elsewhere.
 
 mod adapters;
+#[cfg(all(feature = "monitor", feature = "postgres"))]
+mod bouncers;
 mod database;
 mod health;
 #[cfg(feature = "http")]
@@ -87,6 +89,8 @@ struct Shared {
     general: General,
     budget: Option<Budget>,
     tasks: Mutex<Tasks>,
+    #[cfg(all(feature = "monitor", feature = "postgres"))]
+    admin: bouncers::Admin,
 }
 
 #[derive(Clone)]
@@ -301,7 +305,15 @@ impl Builder {
         }
         let general = config.general;
         let tasks = Mutex::new(Tasks::default());
-        Ok(Databases { shared: Arc::new(Shared { databases, general, budget, tasks }) })
+        let shared = Shared {
+            databases,
+            #[cfg(all(feature = "monitor", feature = "postgres"))]
+            admin: bouncers::Admin::read(&general)?,
+            general,
+            budget,
+            tasks,
+        };
+        Ok(Databases { shared: Arc::new(shared) })
     }
 
     /// Makes the pools, opens what they keep, and tests every database, within

@@ -19,6 +19,8 @@ use headpond_stats::Snapshot;
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
+#[cfg(feature = "postgres")]
+use super::bouncers::Bouncers;
 use super::{Databases, DynDatabase, Tested};
 use crate::breaker;
 use crate::config::Kind;
@@ -74,10 +76,14 @@ impl Databases {
             started: Instant::now(),
             databases: self.clone(),
             tested: Mutex::default(),
+            #[cfg(feature = "postgres")]
+            bouncers: Bouncers::of(self),
         });
         let source: Arc<dyn Source> = Arc::clone(&watched) as _;
         let hands: Arc<dyn Actions> = Arc::clone(&watched) as _;
         let (monitor, looking) = Monitor::new(source, Some(hands), settings);
+        let asking = Arc::clone(&watched);
+        let asking = async move { asking.ask_bouncers().await };
         let testing = async move {
             let mut ticks = tokio::time::interval(PERIOD);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,7 +92,7 @@ impl Databases {
                 watched.test().await;
             }
         };
-        (monitor, async move { tokio::join!(looking, testing).0 })
+        (monitor, async move { tokio::join!(looking, testing, asking).0 })
     }
 }
 
@@ -100,6 +106,9 @@ struct Watched {
     databases: Databases,
     /// How the last test of each database ended, and when.
     tested: Mutex<BTreeMap<String, (Instant, Tested)>>,
+    /// What PgBouncers on the way say.
+    #[cfg(feature = "postgres")]
+    bouncers: Bouncers,
 }
 
 impl Watched {
@@ -110,6 +119,12 @@ impl Watched {
         let now = Instant::now();
         let tested = tested.into_iter().map(|tested| (tested.name.clone(), (now, tested)));
         self.tested.lock().extend(tested);
+    }
+
+    /// Asks the PgBouncers on the way, again and again; ends at once if there are none.
+    async fn ask_bouncers(&self) {
+        #[cfg(feature = "postgres")]
+        self.bouncers.ask_again_and_again().await;
     }
 
     fn check_of(&self, name: &str) -> Option<Checked> {
@@ -263,6 +278,11 @@ impl Source for Watched {
         }
         all
     }
+
+    #[cfg(feature = "postgres")]
+    fn bouncers(&self) -> Vec<model::Bouncer> {
+        self.bouncers.rows()
+    }
 }
 
 impl Actions for Watched {
@@ -340,7 +360,14 @@ mod tests {
             async |plan: Plan| Opened::Ok(Arc::new(plan.builder(FakeManager::default()).build()?));
         let databases = Databases::builder(config).opener(Kind::Mysql, open).start().await.unwrap();
         let (service, started) = ("test".to_owned(), Instant::now());
-        Watched { service, started, databases, tested: Mutex::default() }
+        Watched {
+            service,
+            started,
+            #[cfg(feature = "postgres")]
+            bouncers: Bouncers::of(&databases),
+            databases,
+            tested: Mutex::default(),
+        }
     }
 
     #[tokio::test]

@@ -93,7 +93,9 @@ impl View {
         };
         let client_tls = client_side(&config, warn).map_err(|e| e.to_string())?;
         let mut server_tls = BTreeMap::new();
-        for spec in config.databases.values().chain(config.fallback.as_ref()) {
+        let console = config.http.pgbouncer_url.as_ref();
+        let specs = config.databases.values().chain(config.fallback.as_ref()).chain(console);
+        for spec in specs {
             if let Some(tls) = server_side(&config, spec, warn).map_err(|e| e.to_string())? {
                 server_tls.insert(spec.name.clone(), tls);
             }

@@ -10,6 +10,7 @@
 
 pub mod change;
 pub mod choice;
+pub mod console;
 pub mod database;
 pub mod document;
 pub mod duration;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use headpond_monitor::alert::{Comparison, Metric, Rule, Severity};
 
 use super::choice::Urgency;
+use super::console::ConsoleUrl;
 use super::kind::{
     Decimal, File, FileSize, Flag, Hidden, Listen, MetricName, MetricSets, Names, Ranged, Seconds,
     Text, WholeSeconds,
@@ -45,6 +46,9 @@ settings! {
     check_slow: Seconds = "1", Restart Policy Honoured,
         "How long it may take before the database is called slow",
         "a login and a query take milliseconds";
+    pgbouncer_url: ConsoleUrl = "", Live Policy Honoured,
+        "URL of the console of a real PgBouncer beside this pooler, whose figures are shown",
+        "most have replaced theirs";
 }
 
 settings! {

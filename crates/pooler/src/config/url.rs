@@ -164,7 +164,7 @@ fn database_of(pairs: &[(&'static str, String)]) -> Result<String, UrlError> {
 }
 
 /// Returns the keys of a database entry that a URL sets.
-fn parse(text: &str) -> Result<Vec<(&'static str, String)>, UrlError> {
+pub(super) fn parse(text: &str) -> Result<Vec<(&'static str, String)>, UrlError> {
     let rest = rest_of(text).ok_or(UrlError::Scheme)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -4,11 +4,14 @@
 //! the system said. Dropping the line closes the connection, without waiting for the server.
 //! Not here: when and what to ask (`check.rs`).
 
+use std::sync::Arc;
+
 use headpond_monitor::model::{CheckError, CheckErrorKind};
-use headpond_wire::backend::DataRow;
 use headpond_wire::login::connect::{self, Connect, ConnectSpec, Credential, Progress, TlsAnswer};
-use headpond_wire::tag::BackendTag;
-use headpond_wire::{ErrorFields, frame, frontend};
+use headpond_wire::startup::Params;
+use headpond_wire::table::{Answer, Reading};
+use headpond_wire::{ErrorFields, frontend};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -20,7 +23,7 @@ use crate::engine::Address;
 use crate::tls::Tls;
 
 /// The longest answer: the settings of a server are a few hundred bytes.
-const ANSWER_BYTES_MAX: u32 = 64 * 1024;
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -105,9 +108,13 @@ impl Line {
         received.map(|_| ()).map_err(garbled)
     }
 
-    /// Encrypts the connection as far as the database's settings want it.
-    async fn encrypt(&mut self, database: &Database, place: &Place) -> Result<(), CheckError> {
-        let mode = **database.sslmode.load();
+    /// Encrypts the connection as far as the settings want it.
+    async fn encrypt(
+        &mut self,
+        mode: SslMode,
+        config: Option<Arc<ClientConfig>>,
+        place: &Place,
+    ) -> Result<(), CheckError> {
         let is_unix = matches!(place.address, Address::Unix(_));
         if is_unix || matches!(mode, SslMode::Disable | SslMode::Allow) {
             return Ok(());
@@ -123,7 +130,7 @@ impl Line {
             _ if mode == SslMode::Prefer => return Ok(()),
             _ => return Err(failed(CheckErrorKind::Refused, "the server refused TLS")),
         }
-        let config = database.tls.load_full().ok_or_else(|| garbled("TLS is not configured"))?;
+        let config = config.ok_or_else(|| garbled("TLS is not configured"))?;
         let name = ServerName::try_from(place.name.clone()).map_err(garbled)?;
         let mut tls = Tls::connect(config, name).map_err(garbled)?;
         let mut hello = Vec::new();
@@ -138,15 +145,15 @@ impl Line {
 
     async fn log_in(
         &mut self,
-        database: &Database,
+        params: Params,
         user: &str,
         credential: Credential,
-        pool: &Pool,
+        pool: Option<&Pool>,
     ) -> Result<(), CheckError> {
         let mut nonce = [0; 18];
         getrandom::fill(&mut nonce).map_err(garbled)?;
         let mut login = Connect::new(ConnectSpec {
-            params: database.startup_params(None),
+            params,
             user: user.as_bytes().to_vec(),
             credential,
             nonce,
@@ -172,31 +179,19 @@ impl Line {
         }
     }
 
-    /// Asks for one row of texts.
-    async fn ask(&mut self, sql: &str) -> Result<Vec<Option<String>>, CheckError> {
+    /// Asks for rows of texts, all of them together of so many bytes at most.
+    pub async fn ask(&mut self, sql: &str, bytes_max: usize) -> Result<Answer, CheckError> {
         let mut out = Vec::new();
         frontend::query(&mut out, sql.as_bytes());
         self.send(&out).await?;
-        let mut row = Vec::new();
+        let mut reading = Reading::new(bytes_max);
         loop {
-            let Some(frame) = frame::whole(&self.input, ANSWER_BYTES_MAX).map_err(garbled)? else {
-                self.read().await?;
-                continue;
-            };
-            let total = frame.total;
-            match BackendTag::from_byte(frame.tag) {
-                Some(BackendTag::DataRow) => {
-                    let values = DataRow::read(frame.body).map_err(garbled)?.values;
-                    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-                    row = values.iter().map(|value| value.map(text)).collect();
-                }
-                Some(BackendTag::ErrorResponse) => {
-                    return Err(refused(&ErrorFields::parse(frame.body)));
-                }
-                Some(BackendTag::ReadyForQuery) => return Ok(row),
-                _ => {}
+            let (done, answer) = reading.receive(&self.input).map_err(garbled)?;
+            self.input.drain(..done);
+            match answer {
+                Some(answer) => return Ok(answer),
+                None => self.read().await?,
             }
-            self.input.drain(..total);
         }
     }
 
@@ -208,9 +203,28 @@ impl Line {
         login: Login<'_>,
         sql: &str,
     ) -> Result<Vec<Option<String>>, CheckError> {
-        self.encrypt(database, place).await?;
-        self.log_in(database, login.user, login.credential, login.pool).await?;
-        self.ask(sql).await
+        self.encrypt(**database.sslmode.load(), database.tls.load_full(), place).await?;
+        let params = database.startup_params(None);
+        self.log_in(params, login.user, login.credential, Some(login.pool)).await?;
+        match self.ask(sql, ANSWER_BYTES_MAX).await? {
+            Answer::Table(mut table) => Ok(table.rows.pop().unwrap_or_default()),
+            Answer::Refused(fields) => Err(refused(&fields)),
+        }
+    }
+
+    /// Logs in to the console of another pooler, which is asked for its database and no parameter
+    /// that it may refuse.
+    pub async fn enter_console(
+        &mut self,
+        place: &Place,
+        (mode, tls): (SslMode, Option<Arc<ClientConfig>>),
+        user: &str,
+        credential: Credential,
+    ) -> Result<(), CheckError> {
+        self.encrypt(mode, tls, place).await?;
+        let database = headpond_monitor::bouncer::DATABASE.as_bytes().to_vec();
+        let params = vec![(b"database".to_vec(), database)];
+        self.log_in(params, user, credential, None).await
     }
 
     /// Says goodbye and waits until the server has closed: then its backend has ended.
@@ -226,12 +240,13 @@ impl Line {
 
 /// Uses a PBKDF2 result that a login of the pool yielded, or has it computed off this thread.
 async fn salted(
-    pool: &Pool,
+    pool: Option<&Pool>,
     password: Zeroizing<Vec<u8>>,
     salt: Vec<u8>,
     iterations: u32,
 ) -> Result<Zeroizing<[u8; 32]>, CheckError> {
-    let known = pool.credentials.lock().salted.clone().filter(|known| {
+    let known = pool.and_then(|pool| pool.credentials.lock().salted.clone());
+    let known = known.filter(|known| {
         known.salt == salt
             && known.iterations == iterations
             && crate::cancel::equal(&known.password, &password)
@@ -244,7 +259,9 @@ async fn salted(
         Salted { salt, iterations, value: Zeroizing::new(salted), password }
     });
     let made = done.await.map_err(garbled)?;
-    pool.credentials.lock().salted = Some(made.clone());
+    if let Some(pool) = pool {
+        pool.credentials.lock().salted = Some(made.clone());
+    }
     Ok(made.value)
 }
 

@@ -6,6 +6,7 @@
 
 mod act;
 mod ask;
+mod bouncer;
 mod check;
 mod console;
 mod control;

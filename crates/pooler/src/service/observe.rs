@@ -20,6 +20,7 @@ use headpond_stats::Distribution;
 
 use super::StartError;
 use super::act::Door;
+use super::bouncer::{self, Neighbours};
 use super::check::{self, Checks};
 use super::report::Reporter;
 use crate::admin::show::{ClientRow, ClientState, ServerRow, ServerState};
@@ -37,12 +38,15 @@ pub(super) fn start<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     store: Option<Store>,
 ) -> Result<Arc<Monitor>, StartError> {
     let checks = Arc::new(Checks::default());
-    let reporter = Arc::new(Reporter::new(Arc::clone(shared), Arc::clone(&checks)));
+    let neighbours = Arc::new(Neighbours::default());
+    let reporter = Reporter::new(Arc::clone(shared), Arc::clone(&checks), Arc::clone(&neighbours));
+    let reporter = Arc::new(reporter);
     let door = Arc::new(Door(shared.control.clone()));
     let settings = settings(&shared.catalog.view().config, &shared.log, store)?;
     let (monitor, watching) = Monitor::new(reporter, Some(door), settings);
     tokio::spawn(watching);
     tokio::spawn(check::run(Arc::clone(shared), checks));
+    tokio::spawn(bouncer::run(Arc::clone(shared), neighbours));
     Ok(monitor)
 }
 
@@ -183,6 +187,10 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Source for Reporter<E> 
             live: setting.key.changeable == crate::config::Changeable::Live,
         };
         view.config.explained().into_iter().map(setting).collect()
+    }
+
+    fn bouncers(&self) -> Vec<model::Bouncer> {
+        self.neighbours().rows()
     }
 }
 

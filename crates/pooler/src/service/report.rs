@@ -13,6 +13,7 @@ use headpond_monitor::{Check, Probe};
 use headpond_stats::{Counter, Distribution, Snapshot};
 use parking_lot::Mutex;
 
+use super::bouncer::Neighbours;
 use super::check::Checks;
 use crate::catalog::{Pool, PoolStats, Times, WaitReason};
 use crate::control::Mail;
@@ -35,14 +36,19 @@ pub struct Reporter<E: Engine> {
     wakes: Mutex<Vec<Option<Wake>>>,
     started: Instant,
     checks: Arc<Checks>,
+    neighbours: Arc<Neighbours>,
 }
 
 impl<E: Engine> Reporter<E> {
     /// Reports about this process.
     #[must_use]
-    pub(super) fn new(shared: Arc<Shared<E>>, checks: Arc<Checks>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared<E>>,
+        checks: Arc<Checks>,
+        neighbours: Arc<Neighbours>,
+    ) -> Self {
         let wakes = Mutex::new(shared.loads.iter().map(|_| None).collect());
-        Self { shared, wakes, started: Instant::now(), checks }
+        Self { shared, wakes, started: Instant::now(), checks, neighbours }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared<E>> {
@@ -51,6 +57,10 @@ impl<E: Engine> Reporter<E> {
 
     pub(super) fn checks(&self) -> &Checks {
         &self.checks
+    }
+
+    pub(super) fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
     }
 
     pub(super) fn uptime(&self) -> Duration {

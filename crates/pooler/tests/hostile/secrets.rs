@@ -49,7 +49,7 @@ const SHOWN: [&str; 22] = [
 ];
 
 /// Everything that can be read over HTTP, but for the stream.
-const WATCHED: [&str; 28] = [
+const WATCHED: [&str; 29] = [
     "/",
     "/livez?verbose",
     "/readyz?verbose",
@@ -67,6 +67,7 @@ const WATCHED: [&str; 28] = [
     "/api/v1/status",
     "/api/v1/pools",
     "/api/v1/databases",
+    "/api/v1/bouncers",
     "/api/v1/clients",
     "/api/v1/servers",
     "/api/v1/holders",
@@ -143,7 +144,12 @@ impl Vault {
         let manager = canaries.secret("the password of an Alertmanager").replace('/', "%2F");
         let manager = manager.replace('+', "%2B");
         let manager = format!("http://me:{manager}@127.0.0.1:9");
+        let console = canaries.secret("the password of a PgBouncer's console").replace('/', "%2F");
+        let console = console.replace('+', "%2B");
+        // Somebody who asks for a proof and refuses it: there is no such role.
+        let console = format!("postgres://stats:{console}@127.0.0.1:{}/app", postgres.port());
         let environment = [
+            ("HEADPOND_HTTP__PGBOUNCER_URL", console.as_str()),
             ("HEADPOND_HTTP__TOKEN", acting.as_str()),
             ("HEADPOND_HTTP__READ_TOKEN", &reading),
             ("HEADPOND_ALERTS__WEBHOOK_SECRET", &signing),
@@ -385,6 +391,7 @@ impl Vault {
             ("an unknown key", "[databases.x]\npasword = \"@\""),
             ("a key twice", "[databases.x]\npassword = \"@\"\npassword = \"@\""),
             ("a URL with a wrong port", "database = \"postgres://u:@@h:port/x\""),
+            ("a console with a wrong port", "[http]\npgbouncer_url = \"postgres://u:@@h:port/x\""),
         ] {
             let secret = self.canaries.secret(what);
             let in_url = secret.replace('/', "%2F").replace('+', "%2B");

@@ -14,6 +14,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod console;
 pub mod http;
 pub mod message;
 pub mod pooler;

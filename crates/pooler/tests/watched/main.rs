@@ -4,6 +4,7 @@
 
 mod acting;
 mod alerting;
+mod bouncer;
 mod browser;
 mod faults;
 mod forgetting;

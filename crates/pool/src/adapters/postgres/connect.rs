@@ -126,7 +126,7 @@ fn shuffle<T>(list: &mut [T]) {
     }
 }
 
-async fn peers(host: &Host, order: LoadBalance) -> Result<Vec<Peer>, Error> {
+pub(super) async fn peers(host: &Host, order: LoadBalance) -> Result<Vec<Peer>, Error> {
     let text = host.to_string();
     let peer = |name: Option<&str>, place| Peer {
         host: text.clone(),
@@ -186,23 +186,12 @@ pub(super) async fn negotiate(
     peer: Peer,
     notify: Option<Notify>,
 ) -> Result<Connection, Error> {
-    let mode = match peer.place {
-        // As in libpq: nobody listens between here and there.
-        Place::Unix(..) => SslMode::Disable,
-        Place::Tcp(_) => profile.config.tls.mode,
-    };
-    let with = |encryption| Peer { encryption, ..peer.clone() };
-    let (first, second) = match mode {
-        SslMode::Disable => (Encryption::None, None),
-        SslMode::Allow => (Encryption::None, Some(Encryption::Must)),
-        SslMode::Prefer => (Encryption::IfOffered, Some(Encryption::None)),
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Encryption::Must, None),
-    };
+    let (first, second) = peer.ways(profile.config.tls.mode);
     let mut notify = notify;
-    match login(profile, host, with(first), &mut notify).await {
-        Err(error) if second.is_some_and(|_| is_about_tls(&error)) => {
+    match login(profile, host, first.clone(), &mut notify).await {
+        Err(error) if second.is_some() && is_about_tls(&error) => {
             let second = second.unwrap_or(first);
-            match login(profile, host, with(second), &mut notify).await {
+            match login(profile, host, second, &mut notify).await {
                 // The other way is no better: the first answer is the one that matters.
                 Err(Error::NoTls { .. }) => Err(error),
                 result => result,
@@ -297,6 +286,23 @@ async fn check_role(
 }
 
 impl Peer {
+    /// Returns how it is to be reached in a mode of TLS: first so, then perhaps otherwise.
+    pub(super) fn ways(&self, mode: SslMode) -> (Self, Option<Self>) {
+        let mode = match self.place {
+            // As in libpq: nobody listens between here and there.
+            Place::Unix(..) => SslMode::Disable,
+            Place::Tcp(_) => mode,
+        };
+        let with = |encryption| Self { encryption, ..self.clone() };
+        let (first, second) = match mode {
+            SslMode::Disable => (Encryption::None, None),
+            SslMode::Allow => (Encryption::None, Some(Encryption::Must)),
+            SslMode::Prefer => (Encryption::IfOffered, Some(Encryption::None)),
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Encryption::Must, None),
+        };
+        (with(first), second.map(with))
+    }
+
     /// Opens a socket and encrypts it, if that is the way.
     pub(super) async fn open(&self, profile: &Profile) -> Result<(Socket, Option<Vec<u8>>), Error> {
         let broken = |source| Error::Socket { host: self.to_string(), source };

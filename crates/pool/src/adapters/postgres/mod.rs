@@ -25,6 +25,8 @@ mod cancel;
 mod config;
 mod connect;
 mod connection;
+#[cfg(feature = "monitor")]
+pub(crate) mod console;
 mod error;
 mod listen;
 mod manager;
