@@ -49,6 +49,8 @@ impl Monitor {
         look.databases.iter().for_each(|database| of_database(database, into));
         self.of_health(into);
         self.of_alerts(into);
+        #[cfg(feature = "otlp")]
+        self.pushes.collect(into);
         for set in &self.sets {
             match set {
                 MetricSet::Database => database_set(&look, into),

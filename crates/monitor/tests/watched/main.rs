@@ -4,5 +4,7 @@ mod acting;
 mod answering;
 mod delivering;
 mod fake;
+#[cfg(feature = "otlp")]
+mod pushing;
 
 use fake::Server;
