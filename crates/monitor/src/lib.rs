@@ -19,6 +19,8 @@ pub mod history;
 pub mod http;
 mod metrics;
 pub mod model;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod post;
 mod probe;
 pub mod time;

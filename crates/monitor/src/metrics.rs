@@ -52,6 +52,8 @@ impl Monitor {
         self.of_health(into);
         self.of_alerts(into);
         self.of_store(into);
+        #[cfg(feature = "otlp")]
+        self.pushes.collect(into);
         for set in &self.sets {
             match set {
                 MetricSet::Database => database_set(&look, into),

@@ -1,19 +1,21 @@
-//! One POST of JSON to a receiver of alerts.
+//! One POST to a receiver: of alerts as JSON, of metrics as OTLP.
 //!
 //! Invariant: a connection of its own, bounded in time and in what is read; redirects are answers
 //! like any other. Shown in messages is the host alone: a path or a user may be a secret.
-//! Not here: trying again (`alert/notify.rs`).
+//! Not here: trying again (`alert/notify.rs`, `otlp/push.rs`).
 
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -22,10 +24,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// How long a delivery may take, from the lookup of the name to the end of the reply.
+/// How long a delivery of alerts may take, from the lookup of the name to the end of the reply.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How much of a reply is read.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Proves to a receiver of alerts who sent them.
+const SIGNATURE: HeaderName = HeaderName::from_static("x-headpond-signature");
 
 /// Where to post: `http://host:port/path` or `https://…`, with or without `user:password@`.
 #[derive(Clone)]
@@ -40,6 +44,13 @@ pub struct Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Target").field(&self.host).field(&self.port).finish()
+    }
+}
+
+/// The host and the port, which are all that may be shown.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 
@@ -64,13 +75,34 @@ impl fmt::Display for TargetError {
     }
 }
 
+impl std::error::Error for TargetError {}
+
+/// What is posted.
+pub(crate) struct Letter<'a> {
+    /// A path below the target's own; nothing for the target as it is.
+    pub path: &'a str,
+    /// What is said of it, its type at least.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What a receiver answered.
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "alerts need the status alone"))]
+    pub headers: HeaderMap,
+    /// Empty if it was too long.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "alerts need the status alone"))]
+    pub body: Bytes,
+}
+
 /// Why a delivery did not succeed.
 #[derive(Debug)]
 pub(crate) enum PostError {
     /// The receiver cannot be reached or does not speak HTTP.
     Io(String),
-    /// It took too long.
-    Timeout,
+    /// It took longer than this.
+    Timeout(Duration),
     /// It answered something else than success.
     Status(u16),
     /// The name leads to the address where clouds keep credentials.
@@ -81,7 +113,7 @@ impl fmt::Display for PostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(text) => f.write_str(text),
-            Self::Timeout => write!(f, "took longer than {} s", LIMIT.as_secs()),
+            Self::Timeout(limit) => write!(f, "took longer than {} s", limit.as_secs_f64()),
             Self::Status(status) => write!(f, "answered {status}"),
             Self::Forbidden => f.write_str("the address is link-local"),
         }
@@ -119,37 +151,59 @@ impl Target {
         if host.is_empty() || port == 0 || !is_text(host) || !is_text(path) {
             return Err(TargetError::Host);
         }
-        let authorization = user.map(|user| format!("Basic {}", base64(unescape(user).as_bytes())));
-        let path = path.trim_end_matches('/').to_owned();
-        Ok(Self { tls, host: host.to_owned(), port, path, authorization })
+        let authorization = user.map(|user| format!("Basic {}", STANDARD.encode(unescape(user))));
+        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned(), authorization })
+    }
+
+    /// Returns the path of a request: the target's own as it is, or with `below` after it.
+    fn path(&self, below: &str) -> String {
+        let (base, query) = match self.path.split_once('?') {
+            Some((base, query)) => (base, format!("?{query}")),
+            None => (self.path.as_str(), String::new()),
+        };
+        let base = if below.is_empty() { base } else { base.trim_end_matches('/') };
+        let slash = if base.is_empty() && below.is_empty() { "/" } else { "" };
+        format!("{base}{below}{slash}{query}")
     }
 }
 
-/// Posts a body to a path below the target's own.
+/// Posts alerts to a path below the target's own.
 pub(crate) async fn json(
     target: &Target,
     path: &str,
     body: &str,
     signature: Option<&str>,
 ) -> Result<(), PostError> {
-    timeout(LIMIT, send(target, path, body, signature)).await.unwrap_or(Err(PostError::Timeout))
+    let json = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+    if let Some(signature) = signature {
+        headers.insert(SIGNATURE, HeaderValue::from_str(signature).map_err(io)?);
+    }
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let answer = deliver(target, Letter { path, headers, body }, LIMIT).await?;
+    let status = answer.status;
+    if status.is_success() { Ok(()) } else { Err(PostError::Status(status.as_u16())) }
 }
 
-async fn send(
+/// Posts a letter and returns the answer, whatever it says.
+pub(crate) async fn deliver(
     target: &Target,
-    path: &str,
-    body: &str,
-    signature: Option<&str>,
-) -> Result<(), PostError> {
+    letter: Letter<'_>,
+    limit: Duration,
+) -> Result<Answer, PostError> {
+    timeout(limit, send(target, letter)).await.unwrap_or(Err(PostError::Timeout(limit)))
+}
+
+async fn send(target: &Target, letter: Letter<'_>) -> Result<Answer, PostError> {
     let stream = connect(target).await?;
     match &target.tls {
-        None => exchange(stream, target, path, body, signature).await,
+        None => exchange(stream, target, letter).await,
         Some(config) => {
             let host = target.host.trim_matches(['[', ']']).to_owned();
             let name = ServerName::try_from(host).map_err(io)?;
             let connector = TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(name, stream).await.map_err(io)?;
-            exchange(stream, target, path, body, signature).await
+            exchange(stream, target, letter).await
         }
     }
 }
@@ -175,49 +229,36 @@ async fn connect(target: &Target) -> Result<TcpStream, PostError> {
     Err(last)
 }
 
-async fn exchange<S>(
-    stream: S,
-    target: &Target,
-    path: &str,
-    body: &str,
-    signature: Option<&str>,
-) -> Result<(), PostError>
+async fn exchange<S>(stream: S, target: &Target, letter: Letter<'_>) -> Result<Answer, PostError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io)?;
-    let (base, query) = match target.path.split_once('?') {
-        Some((base, query)) => (base, format!("?{query}")),
-        None => (target.path.as_str(), String::new()),
-    };
-    let whole = format!("{base}{path}{query}");
     let mut request =
-        Request::post(if whole.starts_with('/') { whole } else { format!("/{whole}") })
-            .header(HOST, format!("{}:{}", target.host, target.port))
-            .header(CONTENT_TYPE, "application/json");
+        Request::post(target.path(letter.path)).body(Full::new(letter.body)).map_err(io)?;
+    let headers = request.headers_mut();
+    *headers = letter.headers;
+    headers.insert(HOST, HeaderValue::from_str(&target.to_string()).map_err(io)?);
     if let Some(authorization) = &target.authorization {
-        request = request.header(AUTHORIZATION, authorization);
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).map_err(io)?);
     }
-    if let Some(signature) = signature {
-        request = request.header("X-Headpond-Signature", signature);
-    }
-    let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).map_err(io)?;
     let talk = async {
         let answer = sender.send_request(request).await.map_err(io)?;
-        let status = answer.status();
-        // The reply is read so that the receiver is done with the request; its words are not used.
-        let _ = Limited::new(answer.into_body(), REPLY_BYTES_MAX).collect().await;
-        Ok::<StatusCode, PostError>(status)
+        let (head, body) = answer.into_parts();
+        // The reply is read so that the receiver is done with the request; one that is too long or
+        // breaks off is as good as none.
+        let body = Limited::new(body, REPLY_BYTES_MAX).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        Ok(Answer { status: head.status, headers: head.headers, body })
     };
     let mut talk = pin!(talk);
-    let status = tokio::select! {
+    tokio::select! {
         biased;
-        status = &mut talk => status?,
+        answer = &mut talk => answer,
         // A receiver may answer and close at once. Whoever waits for the answer has it then, or
         // hears why there is none.
-        _ = connection => talk.await?,
-    };
-    if status.is_success() { Ok(()) } else { Err(PostError::Status(status.as_u16())) }
+        _ = connection => talk.await,
+    }
 }
 
 fn io(error: impl fmt::Display) -> PostError {
@@ -225,7 +266,7 @@ fn io(error: impl fmt::Display) -> PostError {
 }
 
 /// Undoes percent escapes; what is no escape stays as it is.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -244,21 +285,6 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// RFC 4648, with padding.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let three = [chunk[0], *chunk.get(1).unwrap_or(&0), *chunk.get(2).unwrap_or(&0)];
-        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +297,7 @@ mod tests {
         assert_eq!(target.path, "/T0/secret?x=1");
         assert_eq!(target.authorization.as_deref(), Some("Basic bWU6cEBzcw=="));
         assert_eq!(format!("{target:?}"), "Target(\"hooks.example\", 8080)");
+        assert_eq!(target.to_string(), "hooks.example:8080");
         let plain = Target::new("http://[::1]", None).expect("an address");
         assert_eq!((plain.host.as_str(), plain.port, plain.path.as_str()), ("[::1]", 80, ""));
     }
@@ -291,11 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_that_of_rfc_4648() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(text.as_bytes()), expected);
+    fn a_path_is_taken_as_it_is_or_followed_by_another() {
+        for (url, alone, below) in [
+            ("http://x", "/", "/v1/y"),
+            ("http://x/", "/", "/v1/y"),
+            ("http://x/a", "/a", "/a/v1/y"),
+            ("http://x/a/", "/a/", "/a/v1/y"),
+            ("http://x?k=1", "/?k=1", "/v1/y?k=1"),
+            ("http://x/a/?k=1", "/a/?k=1", "/a/v1/y?k=1"),
+        ] {
+            let target = Target::new(url, None).expect("an address");
+            assert_eq!((target.path("").as_str(), &*target.path("/v1/y")), (alone, below), "{url}");
         }
     }
 }

@@ -91,7 +91,7 @@ pub(crate) struct Look {
 pub struct Event {
     /// When, in seconds since 1970.
     pub at: f64,
-    /// What sort: `health`, `alert`, `action`, `history`.
+    /// What sort: `health`, `alert`, `action`, `history`, `push`.
     pub sort: &'static str,
     /// Whom it is about.
     pub subject: String,
@@ -128,6 +128,8 @@ pub struct Monitor {
     /// What turns monotonic seconds into seconds since 1970.
     offset: f64,
     looks: watch::Sender<u64>,
+    #[cfg(feature = "otlp")]
+    pub(crate) pushes: crate::otlp::Tally,
 }
 
 impl Monitor {
@@ -165,6 +167,8 @@ impl Monitor {
             begun: Instant::now(),
             offset,
             looks: watch::Sender::new(0),
+            #[cfg(feature = "otlp")]
+            pushes: crate::otlp::Tally::default(),
         });
         let watching = Arc::clone(&monitor);
         let work = async move {
@@ -326,6 +330,11 @@ impl Monitor {
         let at = self.now() + self.offset;
         let status = health::Status::Healthy;
         self.state().note(Event { at, sort: "action", subject, text, status });
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn note_event(&self, event: Event) {
+        self.state().note(event);
     }
 
     /// Returns what to change and why.

@@ -41,6 +41,34 @@ pub mod metrics;
 pub mod middleware;
 /// The monitor that [`Databases::monitor`](registry::Databases::monitor) makes: its settings, who
 /// may act, and how it is served.
+///
+/// With the feature `otlp` it can push its metrics to a collector of OpenTelemetry, which has its
+/// own conventions for pools of database clients:
+///
+#[cfg_attr(feature = "otlp", doc = "```")]
+#[cfg_attr(not(feature = "otlp"), doc = "```ignore")]
+/// use headpond::config::{Sources, Vars};
+/// use headpond::monitor::{self, otlp};
+/// use headpond::registry::Databases;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let config = Sources::new(Vars::from_iter::<[(&str, &str); 0]>([])).load()?;
+/// # let databases = Databases::builder(config).start().await?;
+/// let (monitor, watching) = databases.monitor("shop", monitor::Settings::default());
+/// tokio::spawn(watching);
+/// let endpoint = "http://localhost:4318";
+/// # let endpoint = "http://127.0.0.1:9";
+/// // Or `otlp::Settings::from_variables`, for OTEL_EXPORTER_OTLP_ENDPOINT and the like.
+/// let mut settings = otlp::Settings::new(endpoint, None)?;
+/// settings.attributes.push(("service.version".to_owned(), "1.2.0".to_owned()));
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let pushing = tokio::spawn(monitor.push_to(settings, async { drop(stopped.await) }));
+/// // At the end of the program: a last push.
+/// drop(stop);
+/// pushing.await?;
+/// # Ok(()) }
+/// ```
 #[cfg(feature = "monitor")]
 pub use headpond_monitor as monitor;
 #[cfg(any(feature = "config", feature = "mysql", feature = "postgres", feature = "redis"))]

@@ -15,10 +15,10 @@
 
 use std::collections::HashMap;
 
-use headpond_stats::{BOUNDS, Caps, Distribution, Kind, Series, Snapshot, Source, Value};
+use headpond_stats::{
+    BOUNDS, Caps, Distribution, Kind, Series, Snapshot, Source, Value, convention,
+};
 use metrics::Label;
-
-use crate::source::{LABELS, NAMES};
 
 /// Series of one metric at most.
 /// 100, because a service has a few pools, and exporters keep every series for ever.
@@ -45,8 +45,8 @@ impl Publisher {
         let mut snapshot = Snapshot::with_caps(CAPS);
         source.collect(&mut snapshot);
         for family in snapshot.families() {
-            let known = NAMES.iter().find(|(_, name)| *name == family.name());
-            let name = known.map_or(family.name(), |(name, _)| name).to_owned();
+            let known = convention::metric(family.name());
+            let name = known.map_or(family.name(), |known| known.name).to_owned();
             for series in family.series() {
                 self.series(&name, family.kind(), series);
             }
@@ -76,13 +76,12 @@ impl Publisher {
 }
 
 fn labels(series: &Series) -> Vec<Label> {
-    let dotted = |label: &str| {
-        let known = LABELS.iter().find(|(_, name)| *name == label);
-        known.map_or(label, |(name, _)| name).to_owned()
-    };
     // The facade's exporters say the scope themselves.
-    let own = series.labels().iter().filter(|(label, _)| label != "otel_scope_name");
-    own.map(|(label, value)| Label::new(dotted(label), value.clone())).collect()
+    let own = series.labels().iter().filter(|(label, _)| label != convention::SCOPE);
+    let label = |(label, value): &(String, String)| {
+        Label::new(convention::attribute(label).to_owned(), value.clone())
+    };
+    own.map(label).collect()
 }
 
 /// Records what a distribution counted, by its bounds.

@@ -4,7 +4,7 @@
 //! number of pools; the snapshot caps even that.
 //! Left out: when metrics are collected and how they are written (`headpond_stats::text`).
 
-use headpond_stats::{Snapshot, Source};
+use headpond_stats::{Snapshot, Source, convention};
 
 use crate::manager::Manager;
 use crate::pool::{Distributions, Pool};
@@ -42,25 +42,6 @@ pub struct PoolSource<M: Manager> {
     pool: Pool<M>,
     dialects: Vec<Dialect>,
 }
-
-/// OpenTelemetry's names and how Prometheus spells them.
-pub(crate) const NAMES: [(&str, &str); 9] = [
-    ("db.client.connection.count", "db_client_connection_count"),
-    ("db.client.connection.max", "db_client_connection_max"),
-    ("db.client.connection.idle.max", "db_client_connection_idle_max"),
-    ("db.client.connection.idle.min", "db_client_connection_idle_min"),
-    ("db.client.connection.pending_requests", "db_client_connection_pending_requests"),
-    ("db.client.connection.timeouts", "db_client_connection_timeouts"),
-    ("db.client.connection.create_time", "db_client_connection_create_time_seconds"),
-    ("db.client.connection.wait_time", "db_client_connection_wait_time_seconds"),
-    ("db.client.connection.use_time", "db_client_connection_use_time_seconds"),
-];
-
-/// OpenTelemetry's labels, the same.
-pub(crate) const LABELS: [(&str, &str); 2] = [
-    ("db.client.connection.pool.name", "db_client_connection_pool_name"),
-    ("db.client.connection.state", "db_client_connection_state"),
-];
 
 impl<M: Manager> PoolSource<M> {
     /// Makes a source of a pool.
@@ -107,11 +88,11 @@ impl Moment<'_> {
 
     fn open_telemetry(&self, into: &mut Snapshot) {
         let [count, max, idle_max, idle_min, pending, timeouts, create, wait, usage] =
-            NAMES.map(|(_, name)| name);
-        let [pool, state] = LABELS.map(|(_, name)| name);
+            convention::METRICS.map(|row| row.spelled);
+        let [pool, state] = convention::ATTRIBUTES.map(|(_, label)| label);
         let status = &self.status;
         // A collector adds the scope to every series: with it, both ways give the same series.
-        let labels = &[(pool, self.name), ("otel_scope_name", "headpond")];
+        let labels = &[(pool, self.name), (convention::SCOPE, "headpond")];
         let [pool, scope] = *labels;
         into.gauge(count, "Connections in the state that the label says.")
             .add(&[pool, (state, "idle"), scope], status.idle)

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod convention;
 mod counter;
 mod distribution;
 mod family;

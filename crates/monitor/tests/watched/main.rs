@@ -4,6 +4,8 @@ mod acting;
 mod answering;
 mod delivering;
 mod fake;
+#[cfg(feature = "otlp")]
+mod pushing;
 #[cfg(feature = "disk")]
 mod remembering;
 
