@@ -20,10 +20,11 @@ mod tokio_postgres_driver;
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use support::install::{install, installed, skip, sources};
 use support::postgres::{APP, APP_PASSWORD, Options};
 use support::process::Account;
 use support::{Pooler, Postgres, Settings, Target};
@@ -129,37 +130,6 @@ fn certificates() -> TempDir {
         Account::own(account, &path);
     }
     folder
-}
-
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drivers")
-}
-
-/// Returns where drivers are installed: beside the profile's folder, shared by all tests.
-fn installed() -> PathBuf {
-    let test = env::current_exe().expect("a test has a path");
-    test.ancestors().nth(3).expect("a test lies in target/<profile>/deps").join("drivers")
-}
-
-/// Installs what a driver needs; false if a tool for that is missing.
-fn install(driver: &str) -> bool {
-    let mut script = Command::new(sources().join("install.sh"));
-    let output = script.arg(installed()).arg(driver).output().expect("a shell exists");
-    let told = String::from_utf8_lossy(&output.stderr);
-    match output.status.code() {
-        Some(0) => true,
-        Some(3) => {
-            skip(&told);
-            false
-        }
-        _ => panic!("{driver} cannot be installed: {told}"),
-    }
-}
-
-fn skip(why: &str) {
-    let required = env::var("HEADPOND_TEST_DRIVERS").is_ok_and(|value| value == "require");
-    assert!(!required, "{why}");
-    eprintln!("skipped: {why}");
 }
 
 fn python(program: &str) {

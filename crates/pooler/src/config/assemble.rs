@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::database::{Database, FALLBACK, RESERVED};
-use super::error::{ConfigError, ConfigErrors, Place, Problem, Shown, Warning};
+use super::error::{ConfigError, ConfigErrors, Doubt, Place, Problem, Shown, Warning};
 use super::kind::Invalid;
 use super::nearest::nearest;
 use super::observe::RuleEntry;
@@ -72,6 +72,7 @@ impl Assembly {
             | Section::Http
             | Section::Alerts
             | Section::History
+            | Section::Otlp
             | Section::Native => {}
         }
         self.ensure(section, name, place);
@@ -126,6 +127,7 @@ impl Assembly {
             | Section::Http
             | Section::Alerts
             | Section::History
+            | Section::Otlp
             | Section::Native => {}
         }
         true
@@ -196,6 +198,27 @@ impl Assembly {
             _ => None,
         };
         done.expect("the key has a row and the entry exists: both were looked up above")
+    }
+
+    /// Sets a key because of a variable of others: it gives way to whatever is written, and one
+    /// that cannot be read is no error, since it was not written for us.
+    pub(super) fn set_unless_written(
+        &mut self,
+        section: Section,
+        key: &'static str,
+        text: &str,
+        variable: &str,
+    ) {
+        if *self.config.origin(section, "", key) != Place::Default {
+            return;
+        }
+        let place = Place::Environment(variable.to_owned());
+        match self.assign(section, "", key, text) {
+            Ok(()) => {
+                self.config.origins.insert((section, String::new(), key), place);
+            }
+            Err(invalid) => self.warnings.push(Warning { place, doubt: Doubt::Ignored(invalid) }),
+        }
     }
 
     /// Sets a global key because of how the program was started.

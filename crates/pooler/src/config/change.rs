@@ -19,6 +19,7 @@ impl Config {
             (Section::Http, self.http.differing(&running.http)),
             (Section::Alerts, self.alerts.differing(&running.alerts)),
             (Section::History, self.history.differing(&running.history)),
+            (Section::Otlp, self.otlp.differing(&running.otlp)),
             (Section::Native, self.headpond.differing(&running.headpond)),
         ] {
             for key in keys.iter().filter(|key| key.changeable == Changeable::Restart) {
@@ -38,6 +39,9 @@ impl Config {
         self.alerts.webhook_url.clone_from(&running.alerts.webhook_url);
         self.alerts.webhook_secret.clone_from(&running.alerts.webhook_secret);
         self.alerts.alertmanager_url.clone_from(&running.alerts.alertmanager_url);
+        self.otlp.endpoint.clone_from(&running.otlp.endpoint);
+        self.otlp.metrics_endpoint.clone_from(&running.otlp.metrics_endpoint);
+        self.otlp.headers.clone_from(&running.otlp.headers);
     }
 }
 
@@ -78,6 +82,7 @@ impl Changes {
         global.extend(old.http.differing(&new.http));
         global.extend(old.alerts.differing(&new.alerts));
         global.extend(old.history.differing(&new.history));
+        global.extend(old.otlp.differing(&new.otlp));
         global.extend(old.headpond.differing(&new.headpond));
         type Keys = Vec<&'static Key>;
         let (live, restart): (Keys, Keys) =

@@ -18,6 +18,7 @@ pub fn defaults_markdown() -> String {
         (Section::Alerts, "`[alerts]`"),
         (Section::Rule, "`[rules]`"),
         (Section::History, "`[history]`"),
+        (Section::Otlp, "`[otlp]`"),
         (Section::Native, "`[headpond]`"),
     ] {
         table(&mut page, title, section.keys(), !section.has_entries());

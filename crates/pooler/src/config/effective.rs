@@ -221,6 +221,7 @@ impl Config {
                 Section::Http => self.http.shown(key)?,
                 Section::Alerts => self.alerts.shown(key)?,
                 Section::History => self.history.shown(key)?,
+                Section::Otlp => self.otlp.shown(key)?,
                 Section::Native => self.headpond.shown(key)?,
                 Section::Rule => self.rules.get(name)?.shown(key),
                 Section::Database if name == super::database::FALLBACK => {

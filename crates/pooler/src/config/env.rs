@@ -8,13 +8,17 @@
 //! HEADPOND_DATABASES__MAIN__HOST            one key of an entry
 //! HEADPOND_DATABASES__MAIN__PASSWORD_FILE   a secret, read from this file
 //! HEADPOND_DATABASE                         the url of an entry named after its database
+//! OTEL_EXPORTER_OTLP_ENDPOINT               OpenTelemetry's own: a key of [otlp]
 //! ```
 //!
 //! Invariant: what stands here wins over the file; a name that starts so and means nothing is
-//! an error, because it was meant to mean something.
+//! an error, because it was meant to mean something. The variables of others are the other way
+//! round: the file wins over them, and what makes no sense is named and left alone.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use headpond_monitor::otlp;
 
 use super::ReadFile;
 use super::assemble::Assembly;
@@ -87,7 +91,8 @@ impl Env {
     }
 
     fn insert(&mut self, name: String, value: String) {
-        if AMBIENT.contains(&name.as_str()) {
+        let name_text = name.as_str();
+        if AMBIENT.contains(&name_text) || otlp::VARIABLES.contains(&name_text) {
             self.ambient.insert(name, value);
         } else if name.starts_with(PREFIX)
             && !FOREIGN.contains(&name.as_str())
@@ -112,6 +117,9 @@ impl Env {
 
     /// Sets what the variables say.
     pub(super) fn apply(&self, read: ReadFile<'_>, assembly: &mut Assembly) {
+        for said in otlp::standard(|name| self.ambient(name).map(str::to_owned)) {
+            assembly.set_unless_written(Section::Otlp, said.key, &said.text, said.variable);
+        }
         for name in &self.undecodable {
             assembly.error(Place::Environment(name.clone()), Problem::Encoding, None);
         }
@@ -211,6 +219,7 @@ impl Target {
                     "http",
                     "alerts",
                     "history",
+                    "otlp",
                     "rules",
                     "headpond",
                     "databases",
@@ -273,6 +282,7 @@ fn section_named(head: &str) -> Option<Section> {
         "http" => Section::Http,
         "alerts" => Section::Alerts,
         "history" => Section::History,
+        "otlp" => Section::Otlp,
         "rules" => Section::Rule,
         "headpond" => Section::Native,
         "databases" => Section::Database,

@@ -259,6 +259,7 @@ fn unknown_key(section: Section, key: &Shown) -> String {
         Section::Http => format!("unknown parameter: http/{key}"),
         Section::Alerts => format!("unknown parameter: alerts/{key}"),
         Section::History => format!("unknown parameter: history/{key}"),
+        Section::Otlp => format!("unknown parameter: otlp/{key}"),
         Section::Rule => format!("unrecognized rule parameter: {key}"),
         Section::Native => format!("unknown parameter: headpond/{key}"),
     }
@@ -362,6 +363,9 @@ pub enum Doubt {
         /// What may be.
         max: u32,
     },
+    /// A variable of others that cannot be read as what it is; nothing follows from it.
+    #[error("ignored: {0}")]
+    Ignored(Invalid),
     /// A name both reload and start know, changed where only the start can apply it.
     #[error("{0} changed, which takes effect at the next start")]
     NeedsRestart(&'static str),

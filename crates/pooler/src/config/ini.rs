@@ -2,8 +2,8 @@
 //!
 //! Invariant: a line is a comment, an include, a section or a key, and anything else is an
 //! error with its line; the lines after an error are still read, so that all errors are told.
-//! The sections `[http]`, `[alerts]`, `[history]`, `[rules]` and `[headpond]` are ours; PgBouncer
-//! refuses a file that has them.
+//! The sections `[http]`, `[alerts]`, `[history]`, `[otlp]`, `[rules]` and `[headpond]` are ours;
+//! PgBouncer refuses a file that has them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::table::Section;
 /// How deep files may include each other.
 const INCLUDE_DEPTH_MAX: usize = 10;
 
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("pgbouncer", Section::Pooler),
     ("databases", Section::Database),
     ("users", Section::User),
@@ -25,6 +25,7 @@ const SECTIONS: [(&str, Section); 9] = [
     ("http", Section::Http),
     ("alerts", Section::Alerts),
     ("history", Section::History),
+    ("otlp", Section::Otlp),
     ("rules", Section::Rule),
     ("headpond", Section::Native),
 ];

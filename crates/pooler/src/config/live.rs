@@ -50,11 +50,12 @@ fn did_you_mean(nearest: &Option<String>) -> String {
 }
 
 /// The sections that SHOW CONFIG lists and SET reaches, and what stands before their keys.
-pub(super) const SECTIONS: [(Section, &str); 5] = [
+pub(super) const SECTIONS: [(Section, &str); 6] = [
     (Section::Pooler, ""),
     (Section::Http, "http."),
     (Section::Alerts, "alerts."),
     (Section::History, "history."),
+    (Section::Otlp, "otlp."),
     (Section::Native, "headpond."),
 ];
 
@@ -80,6 +81,7 @@ impl Config {
             Section::Http => self.http.shown(key.name),
             Section::Alerts => self.alerts.shown(key.name),
             Section::History => self.history.shown(key.name),
+            Section::Otlp => self.otlp.shown(key.name),
             Section::Native => self.headpond.shown(key.name),
             _ => self.global.shown(key.name),
         };
@@ -97,6 +99,7 @@ impl Config {
             Section::Http => self.http.assign(key, text),
             Section::Alerts => self.alerts.assign(key, text),
             Section::History => self.history.assign(key, text),
+            Section::Otlp => self.otlp.assign(key, text),
             Section::Native => self.headpond.assign(key, text),
             _ => self.global.assign(key, text),
         }

@@ -22,6 +22,7 @@ pub mod kind;
 pub mod native;
 pub mod nearest;
 pub mod observe;
+pub mod otlp;
 pub mod peer;
 pub mod secret;
 pub mod table;
@@ -52,6 +53,7 @@ pub use kind::{CheckQuery, Names};
 pub use live::{ConfigRow, SetError};
 pub use native::Native;
 pub use observe::{Alerts, History, Http, RuleEntry};
+pub use otlp::Otlp;
 pub use peer::Peer;
 pub use secret::Secret;
 pub use table::{Changeable, Effect, Key, Section, Status};
@@ -76,6 +78,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// `[history]`.
     pub history: History,
+    /// `[otlp]`.
+    pub otlp: Otlp,
     /// `[rules]`, by name.
     pub rules: BTreeMap<String, RuleEntry>,
     /// `[headpond]`.

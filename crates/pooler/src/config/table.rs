@@ -24,6 +24,8 @@ pub enum Section {
     Alerts,
     /// `[history]`.
     History,
+    /// `[otlp]`.
+    Otlp,
     /// One entry of `[rules]`.
     Rule,
     /// `[headpond]`.
@@ -41,6 +43,7 @@ impl Section {
             Section::Http => super::observe::Http::KEYS,
             Section::Alerts => super::observe::Alerts::KEYS,
             Section::History => super::observe::History::KEYS,
+            Section::Otlp => super::otlp::Otlp::KEYS,
             Section::Rule => super::observe::RuleEntry::KEYS,
             Section::Native => super::native::Native::KEYS,
         }
@@ -56,6 +59,7 @@ impl Section {
             Section::Http => "http",
             Section::Alerts => "alerts",
             Section::History => "history",
+            Section::Otlp => "otlp",
             Section::Rule => "rules",
             Section::Native => "headpond",
         }

@@ -25,7 +25,7 @@ use super::kind::{Flag, Kind};
 use super::nearest::nearest;
 use super::table::Section;
 
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("pooler", Section::Pooler),
     ("databases", Section::Database),
     ("users", Section::User),
@@ -33,6 +33,7 @@ const SECTIONS: [(&str, Section); 9] = [
     ("http", Section::Http),
     ("alerts", Section::Alerts),
     ("history", Section::History),
+    ("otlp", Section::Otlp),
     ("rules", Section::Rule),
     ("headpond", Section::Native),
 ];

@@ -14,7 +14,7 @@ use super::console::{self, Asker};
 use super::listen::Bound;
 use super::rates::Rates;
 use super::signal::{Asked, Signals};
-use super::{Process, StartError, observe, slow};
+use super::{Process, StartError, observe, push, slow};
 use crate::admin::Role;
 use crate::catalog::{Forgotten, View};
 use crate::config::change::Changes;
@@ -76,12 +76,13 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     let names = bound.names.join(", ");
     let listeners = Mail::Listen { tcp: bound.tcp, unix: bound.unix };
     shared.post(headpond_core::Lane(0), listeners);
-    let (stop_http, http_stopped) = watch::channel(false);
+    let (stop_tasks, tasks_stopped) = watch::channel(false);
     let watched = observe::start(shared, history)?;
     let http_task = match http {
-        Some(listener) => Some(start_http(process, &watched, listener, http_stopped)?),
+        Some(listener) => Some(start_http(process, &watched, listener, tasks_stopped.clone())?),
         None => None,
     };
+    let push_task = push::start(shared, &watched, tasks_stopped)?;
     let text = format!("{} up, listening on {names}", crate::VERSION_LINE);
     shared.log.line(Level::Log, &text);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -124,10 +125,12 @@ async fn serve<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     notify(&[sd_notify::NotifyState::Stopping]);
     shared.set_phase(RunPhase::Stopping);
     shared.post_all(|| Mail::Stop);
-    let _ = stop_http.send(true);
-    if let Some(task) = http_task {
-        // It ends by itself once told; a slow reader of a page does not hold up the end.
-        let _ = tokio::time::timeout(STOP_WAIT, task).await;
+    let _ = stop_tasks.send(true);
+    let end_at = Instant::now() + STOP_WAIT;
+    for task in [http_task, push_task].into_iter().flatten() {
+        // They end by themselves once told, the pusher after a last push; a slow reader of a page
+        // and a slow receiver do not hold up the end.
+        let _ = tokio::time::timeout_at(end_at, task).await;
     }
     // What was seen of the minute that has begun is written before the end.
     let monitor = Arc::clone(&state.monitor);

@@ -13,6 +13,7 @@ mod control;
 pub mod history;
 mod listen;
 mod observe;
+mod push;
 mod rates;
 mod report;
 mod signal;

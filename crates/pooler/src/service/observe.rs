@@ -50,6 +50,11 @@ pub(super) fn start<E: Engine<Handle = std::os::fd::OwnedFd> + 'static>(
     Ok(monitor)
 }
 
+/// What an address needs: nothing, or the authorities of the machine.
+pub(super) fn tls_for(url: &str) -> Option<Arc<crate::tls::ClientConfig>> {
+    if url.starts_with("https://") { crate::tls::web_client().ok() } else { None }
+}
+
 fn settings(config: &Config, log: &Log, store: Option<Store>) -> Result<Settings, StartError> {
     let (history, http) = (&config.history, &config.http);
     let defaults = Settings::default();
@@ -96,9 +101,7 @@ fn routes(config: &Config, log: &Log) -> Result<Routes, StartError> {
     let alerts = &config.alerts;
     let target = |key: &str, secret: &Option<Secret>| {
         let Some(url) = secret else { return Ok(None) };
-        let url = url.reveal();
-        let tls = if url.starts_with("https://") { crate::tls::web_client().ok() } else { None };
-        let made = Target::new(url, tls).map(Some);
+        let made = Target::new(url.reveal(), tls_for(url.reveal())).map(Some);
         made.map_err(|error| StartError::File(format!("alerts.{key}: {error}")))
     };
     let webhook = target("webhook_url", &alerts.webhook_url)?.map(|target| {

@@ -1,4 +1,4 @@
-//! TLS of the HTTP side: our endpoint, and the receivers of alerts.
+//! TLS of the HTTP side: our endpoint, and the receivers of alerts and metrics.
 //!
 //! Invariant: receivers are checked by chain and name against the system's authorities; there is
 //! no way to switch that off.
@@ -35,7 +35,7 @@ pub fn web_server(cert: PathBuf, key: PathBuf) -> Result<Arc<rustls::ServerConfi
     Ok(Arc::new(config))
 }
 
-/// Builds the configuration towards receivers of alerts.
+/// Builds the configuration towards receivers of alerts and metrics.
 ///
 /// # Errors
 /// The system has no authorities.

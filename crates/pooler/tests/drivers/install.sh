@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs a driver of the matrix into a folder, once: install.sh FOLDER python|node|jdbc
+# Installs a driver of the matrix, or a reader of OTLP, into a folder, once:
+# install.sh FOLDER python|node|jdbc|otlp
 #
 # Says exactly what is missing if a tool is; nothing is installed system-wide except the JDBC
 # driver, and that only by root on a system with apt-get. Exit code 3: a tool is missing.
 set -eu
 
-FOLDER=${1:?usage: install.sh FOLDER python|node|jdbc}
-DRIVER=${2:?usage: install.sh FOLDER python|node|jdbc}
+FOLDER=${1:?usage: install.sh FOLDER python|node|jdbc|otlp}
+DRIVER=${2:?usage: install.sh FOLDER python|node|jdbc|otlp}
 JAR=/usr/share/java/postgresql.jar
 
 missing() {
@@ -28,6 +29,12 @@ python)
     python3 -m venv "$FOLDER/venv" || missing "python3-venv" "install the venv module of Python"
     "$FOLDER/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         'psycopg[binary]>=3.2,<4' 'asyncpg>=0.30,<1'
+    ;;
+otlp)
+    command -v python3 >/dev/null || missing python3 "install Python 3.9 or later"
+    python3 -m venv "$FOLDER/otlp" || missing "python3-venv" "install the venv module of Python"
+    "$FOLDER/otlp/bin/python" -m pip install --quiet --disable-pip-version-check \
+        'opentelemetry-proto>=1.30,<2'
     ;;
 node)
     command -v npm >/dev/null || missing npm "install Node.js 18 or later with npm"

@@ -15,6 +15,7 @@ mod idle;
 mod malformed;
 mod names;
 mod packet;
+mod parrot;
 mod raw;
 mod secrets;
 mod slow;

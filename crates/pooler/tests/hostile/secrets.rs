@@ -5,6 +5,7 @@
 //! line. Not here: memory, and the process's environment, which are where secrets are kept.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use tokio_postgres::Config;
 
 use crate::canary::Canaries;
+use crate::parrot::parrot;
 use crate::raw::{Raw, Way};
 use crate::support::message::{Messages, startup};
 use crate::support::pooler::{Headpond, binary, get};
@@ -148,8 +150,16 @@ impl Vault {
         let console = console.replace('+', "%2B");
         // Somebody who asks for a proof and refuses it: there is no such role.
         let console = format!("postgres://stats:{console}@127.0.0.1:{}/app", postgres.port());
+        let key = canaries.secret("a key of a receiver of metrics");
+        let headers = format!("api-key={key},x-tenant=shop");
+        let way = canaries.secret("the path of a receiver of metrics").replace(['/', '+'], "x");
+        canaries.known("the path of a receiver of metrics, as it is", &way);
+        let metrics = format!("http://{}/{way}", parrot());
         let environment = [
             ("HEADPOND_HTTP__PGBOUNCER_URL", console.as_str()),
+            ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
+            ("HEADPOND_OTLP__METRICS_ENDPOINT", &metrics),
+            ("HEADPOND_OTLP__INTERVAL", "1"),
             ("HEADPOND_HTTP__TOKEN", acting.as_str()),
             ("HEADPOND_HTTP__READ_TOKEN", &reading),
             ("HEADPOND_ALERTS__WEBHOOK_SECRET", &signing),
@@ -273,11 +283,11 @@ impl Vault {
             startup(&[("user", "plain"), ("replication", &early)]),
         ] {
             let mut stream = way.connect().expect("a connection");
-            std::io::Write::write_all(&mut stream, &bytes).expect("it fits into the socket");
+            stream.write_all(&bytes).expect("it fits into the socket");
             stream.finish().expect("it is open");
             let mut answer = Vec::new();
             // A close with something unread is a reset.
-            let _answer = std::io::Read::read_to_end(&mut stream, &mut answer);
+            let _answer = stream.read_to_end(&mut answer);
         }
     }
 
@@ -352,9 +362,9 @@ impl Vault {
                 "POST /api/v1/actions/{word} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\
                  X-Headpond-Action: 1\r\nAuthorization: Bearer {token}\r\n\r\n"
             );
-            std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+            stream.write_all(request.as_bytes()).expect("sent");
             let mut answer = String::new();
-            std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+            stream.read_to_string(&mut answer).expect("an answer");
             answer
         };
         let sent = act("test-alert", &self.acting);
@@ -372,6 +382,17 @@ impl Vault {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         assert!(failed(), "both deliveries were given up");
+        let pushed = |outcome: &str| {
+            let text = get(self.pooler.http(), "/metrics").expect("an answer");
+            let name = format!("headpond_otlp_exports_total{{outcome=\"{outcome}\"}} ");
+            let count = text.lines().find_map(|line| line.strip_prefix(&name));
+            count.is_some_and(|count| count != "0")
+        };
+        let all_pushed = || pushed("partial") && pushed("failed");
+        while !all_pushed() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(all_pushed(), "the receiver of metrics has repeated what it was sent");
         for path in WATCHED {
             let text = get(self.pooler.http(), path).expect("an answer");
             self.canaries.search(path, &text);
@@ -392,11 +413,16 @@ impl Vault {
             ("a key twice", "[databases.x]\npassword = \"@\"\npassword = \"@\""),
             ("a URL with a wrong port", "database = \"postgres://u:@@h:port/x\""),
             ("a console with a wrong port", "[http]\npgbouncer_url = \"postgres://u:@@h:port/x\""),
+            ("headers that are none", "[otlp]\nheaders = \"@\""),
+            ("headers in a list that is none", "[otlp]\nheaders = [\"a=b\", \"@\"]"),
+            ("an address that is none", "[otlp]\nendpoint = \"@\""),
+            ("headers that are right", "[otlp]\nheaders = \"a=@\""),
         ] {
             let secret = self.canaries.secret(what);
             let in_url = secret.replace('/', "%2F").replace('+', "%2B");
             let text = text.replace("u:@@h", &format!("u:{in_url}@h"));
             let text = text.replace("\"@", &format!("\"{secret}"));
+            let text = text.replace("a=@", &format!("a={secret}"));
             let text = text.replace("password=@", &format!("password={in_url}"));
             fs::write(&file, text).expect("the directory is ours");
             self.check(&file, &[]);

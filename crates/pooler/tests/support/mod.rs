@@ -16,6 +16,7 @@
 pub mod client;
 pub mod console;
 pub mod http;
+pub mod install;
 pub mod message;
 pub mod pooler;
 pub mod postgres;

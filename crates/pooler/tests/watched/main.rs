@@ -9,6 +9,7 @@ mod browser;
 mod faults;
 mod forgetting;
 mod page;
+mod pushing;
 mod remembering;
 mod room;
 mod scraping;

@@ -34,5 +34,6 @@ fn errors_of(loaded: Result<Loaded, ConfigErrors>) -> Vec<String> {
 }
 
 mod files;
+mod otlp;
 mod sections;
 mod table;

@@ -194,7 +194,9 @@ fn no_secret_is_ever_shown() {
     const CANARY: &str = "canary-5f1e";
     let text = format!(
         "[pgbouncer]\nauth_ldap_options = bindpasswd={CANARY}\n[databases]\n\
-         a = user=u password={CANARY}\nb = postgres://u:{CANARY}@h/d\n* = password='{CANARY}'\n"
+         a = user=u password={CANARY}\nb = postgres://u:{CANARY}@h/d\n* = password='{CANARY}'\n\
+         [otlp]\nendpoint = http://u:{CANARY}@h/{CANARY}\nmetrics_endpoint = http://h/{CANARY}\n\
+         headers = api-key={CANARY}\n"
     );
     let loaded = load_text("p.ini", &text).expect("valid");
     let mut shown = format!("{loaded:?}");
@@ -217,6 +219,10 @@ fn no_secret_is_ever_shown() {
         format!("[databases]\na = {CANARY}"),
         format!("[databases]\na = postgres://u:{CANARY}@h:x/d"),
         format!("[databases]\na = postgres://u:{CANARY}@h/d?x={CANARY}"),
+        format!("[otlp]\nheaders = {CANARY}"),
+        format!("[otlp]\nheaders = a b={CANARY}"),
+        format!("[otlp]\nendpoint = {CANARY}:4318"),
+        format!("[otlp]\nmetrics_endpoint = http://h:{CANARY}"),
     ] {
         let errors = load_text("p.ini", &wrong).expect_err("wrong");
         shown.push_str(&format!("{errors}{errors:?}"));
@@ -228,6 +234,8 @@ fn no_secret_is_ever_shown() {
         format!("[databases.a]\npassword = \"\\q{CANARY}\""),
         format!("[databases]\na = \"{CANARY}\""),
         format!("database = \"{CANARY}\""),
+        format!("[otlp]\nheaders = {{ api-key = \"{CANARY}\" }}"),
+        format!("[otlp]\nheaders = [\"a=b\", \"{CANARY}\"]"),
     ] {
         let errors = load_text("p.toml", &wrong).expect_err("wrong");
         shown.push_str(&format!("{errors}{errors:?}"));
@@ -236,6 +244,12 @@ fn no_secret_is_ever_shown() {
         let env = Env::from_pairs([pair]);
         let errors = load_with(&Source::Default, &env, &|_| unreachable!()).expect_err("wrong");
         shown.push_str(&format!("{errors}{errors:?}"));
+    }
+    for name in ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+        let env = Env::from_pairs([(name, CANARY)]);
+        let loaded = load_with(&Source::Default, &env, &|_| unreachable!()).expect("only ignored");
+        assert_eq!(loaded.warnings.len(), 1, "{name} is not what it should be");
+        shown.push_str(&format!("{env:?}{loaded:?}{}", loaded.warnings[0]));
     }
     assert!(!shown.contains(CANARY), "{shown}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section::Pooler,
     Section::Database,
     Section::User,
@@ -12,6 +12,7 @@ const SECTIONS: [Section; 9] = [
     Section::Http,
     Section::Alerts,
     Section::History,
+    Section::Otlp,
     Section::Rule,
     Section::Native,
 ];
