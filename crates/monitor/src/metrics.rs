@@ -121,6 +121,10 @@ fn of_database(database: &Database, into: &mut Snapshot) {
     into.gauge("headpond_database_up", "1 if a database answered its last check.")
         .add(&labels, u64::from(up));
     let Outcome::Truth(truth) = &check.outcome else { return };
+    if let Some(lag) = truth.replication_lag_seconds {
+        into.gauge("headpond_database_replication_lag_seconds", "How far a standby is behind.")
+            .add(&labels, lag);
+    }
     if truth.connections_max == 0 {
         return;
     }

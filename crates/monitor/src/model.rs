@@ -372,6 +372,9 @@ pub struct Truth {
     pub version: String,
     /// It is a standby.
     pub in_recovery: bool,
+    /// How far a standby is behind: the age of the last change that it has made its own, 0 when it
+    /// has made all its own that came; nothing if it is no standby or does not say.
+    pub replication_lag_seconds: Option<f64>,
     /// It takes no writes.
     pub read_only: bool,
     /// How many connections it takes; 0 if it gave a sign of life and said nothing of itself.

@@ -115,8 +115,9 @@ pub fn status(value: &Value) -> String {
     if lines.len() > 1 {
         write!(text, "\n{}", columns(&lines)).expect("a String takes any text");
     }
-    let mut lines =
-        vec![["DATABASE", "HEALTH", "ANSWERS IN", "SESSIONS", ""].map(str::to_owned).to_vec()];
+    let mut lines = vec![
+        ["DATABASE", "HEALTH", "ANSWERS IN", "SESSIONS", "BEHIND", ""].map(str::to_owned).to_vec(),
+    ];
     lines.extend(rows(&value["databases"]).iter().map(|database| {
         let check = &database["check"];
         let truth = &check["truth"];
@@ -124,10 +125,14 @@ pub fn status(value: &Value) -> String {
             plain(&database["name"]),
             plain(&database["health"]["status"]),
             if check.is_null() { "-".to_owned() } else { time(&check["took_seconds"]) },
-            if truth.is_null() {
-                "-".to_owned()
-            } else {
-                format!("{}/{}", plain(&truth["total"]), plain(&truth["connections_max"]))
+            // 0: a sign of life, and nothing more was said.
+            match truth["connections_max"].as_u64().unwrap_or(0) {
+                0 => "-".to_owned(),
+                max => format!("{}/{max}", plain(&truth["total"])),
+            },
+            match &truth["replication_lag_seconds"] {
+                Value::Null => "-".to_owned(),
+                lag => time(lag),
             },
             plain(&database["health"]["text"]),
         ]
@@ -195,6 +200,31 @@ mod tests {
         assert_eq!(hostile, "a\u{fffd}[2Jb\u{fffd}");
         let lines = [["a", "bb", "c"], ["dddd", "e", "f"]].map(|l| l.map(str::to_owned).to_vec());
         assert_eq!(columns(&lines), "a     bb  c\ndddd  e   f\n");
+    }
+
+    #[test]
+    fn a_database_shows_only_what_it_said() {
+        let database = |name: &str, truth: Value| json!({ "name": name, "check": { "took_seconds": 0.002, "truth": truth } });
+        let primary =
+            json!({ "total": 7, "connections_max": 100, "replication_lag_seconds": null });
+        let standby = json!({ "total": 0, "connections_max": 50, "replication_lag_seconds": 0.0 });
+        let late = json!({ "total": 1, "connections_max": 50, "replication_lag_seconds": 42.0 });
+        let silent = json!({ "total": 0, "connections_max": 0, "replication_lag_seconds": null });
+        let text = status(&json!({ "databases": [
+            database("primary", primary), database("standby", standby), database("late", late),
+            database("silent", silent),
+        ] }));
+        let lines: Vec<Vec<&str>> =
+            text.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines,
+            [
+                ["primary", "2.0ms", "7/100", "-"],
+                ["standby", "2.0ms", "0/50", "0"],
+                ["late", "2.0ms", "1/50", "42.0s"],
+                ["silent", "2.0ms", "-", "-"],
+            ]
+        );
     }
 
     #[test]

@@ -178,9 +178,15 @@ function databasesCard() {
 }
 
 function sessions(truth) {
-  if (!truth) return h("span", { class: "faint" }, "unknown");
+  // One that gave a sign of life and said nothing more.
+  if (!truth?.connections_max) return h("span", { class: "faint" }, "unknown");
   const room = truth.connections_max - truth.connections_reserved;
-  return [`${truth.total} of ${room}`, h("div", { class: "faint" }, `${truth.active} active, ${truth.idle} idle, ${truth.idle_in_transaction} idle in transaction`)];
+  const lag = truth.replication_lag_seconds;
+  return [
+    `${truth.total} of ${room}`,
+    h("div", { class: "faint" }, `${truth.active} active, ${truth.idle} idle, ${truth.idle_in_transaction} idle in transaction`),
+    truth.in_recovery && h("div", { class: "faint" }, lag == null ? "a standby" : `a standby, ${time(lag)} behind`),
+  ];
 }
 
 function reasonsCard() {

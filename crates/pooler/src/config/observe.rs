@@ -44,6 +44,9 @@ settings! {
     check_slow: Seconds = "1", Restart Policy Honoured,
         "How long it may take before the database is called slow",
         "a login and a query take milliseconds";
+    check_lag: Seconds = "30", Restart Policy Honoured,
+        "How far a standby may be behind before that is a warning",
+        "a burst of writes is over by then, and people have not called yet";
 }
 
 settings! {

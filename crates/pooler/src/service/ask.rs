@@ -1,4 +1,4 @@
-//! One connection to a database that serves no client: log in, ask one question, leave.
+//! One connection to a database that serves no client: log in, ask, leave.
 //!
 //! Invariant: bounded in what is read; an error never carries a secret, only what the server or
 //! the system said. Dropping the line closes the connection, without waiting for the server.
@@ -172,8 +172,8 @@ impl Line {
         }
     }
 
-    /// Asks for one row of texts.
-    async fn ask(&mut self, sql: &str) -> Result<Vec<Option<String>>, CheckError> {
+    /// Asks for one row of texts. After an error the line is good for nothing but to be left.
+    pub async fn one_row(&mut self, sql: &str) -> Result<Vec<Option<String>>, CheckError> {
         let mut out = Vec::new();
         frontend::query(&mut out, sql.as_bytes());
         self.send(&out).await?;
@@ -193,24 +193,25 @@ impl Line {
                 Some(BackendTag::ErrorResponse) => {
                     return Err(refused(&ErrorFields::parse(frame.body)));
                 }
-                Some(BackendTag::ReadyForQuery) => return Ok(row),
+                Some(BackendTag::ReadyForQuery) => {
+                    self.input.drain(..total);
+                    return Ok(row);
+                }
                 _ => {}
             }
             self.input.drain(..total);
         }
     }
 
-    /// Logs in and asks for one row of texts.
-    pub async fn one_row(
+    /// Encrypts the connection as far as that is wanted, and logs in.
+    pub async fn log_in_to(
         &mut self,
         database: &Database,
         place: &Place,
         login: Login<'_>,
-        sql: &str,
-    ) -> Result<Vec<Option<String>>, CheckError> {
+    ) -> Result<(), CheckError> {
         self.encrypt(database, place).await?;
-        self.log_in(database, login.user, login.credential, login.pool).await?;
-        self.ask(sql).await
+        self.log_in(database, login.user, login.credential, login.pool).await
     }
 
     /// Says goodbye and waits until the server has closed: then its backend has ended.

@@ -10,5 +10,6 @@ mod page;
 mod room;
 mod scraping;
 mod stage;
+mod standby;
 #[path = "../support/mod.rs"]
 mod support;
