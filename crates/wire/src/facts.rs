@@ -41,16 +41,24 @@ const SETTINGS: [&str; 8] = [
 /// Where they begin.
 const SETTINGS_AT: usize = 6;
 
-/// Asks a standby for one value: by how many seconds its replay is behind.
+/// Asks a standby by how many seconds its replay is behind.
 ///
 /// It is 0 when everything that was received is replayed and somebody receives; or else the age of
-/// the last transaction that was replayed. By itself, because some servers that call themselves
-/// standbys have no such functions and answer with an error.
-pub const LAG_QUESTION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
-    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn() \
+/// the last transaction that was replayed. Less was received than was replayed where an archive is
+/// read too, and just after a start.
+const OF_STANDBY: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
+    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() \
     AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_wal_receiver) THEN 0 \
     ELSE EXTRACT(EPOCH FROM \
     pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) END END";
+
+/// Asks a primary how many receive its changes, and by how many seconds the slowest is behind. Who
+/// lacks the rights of `pg_monitor` sees how many, and nothing of how far. A lag that is no longer
+/// measured is 0 once everything has been replayed.
+const OF_PRIMARY: &str = "SELECT NULL, pg_catalog.count(*), \
+    pg_catalog.max(COALESCE(EXTRACT(EPOCH FROM replay_lag), \
+    CASE WHEN replay_lsn >= pg_catalog.pg_current_wal_lsn() THEN 0 END)) \
+    FROM pg_catalog.pg_stat_replication WHERE state IS DISTINCT FROM 'backup'";
 
 /// What a server said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +98,13 @@ impl Facts {
         }
     }
 
+    /// Returns what to ask next, about its replication; see [`Replication`]. By itself, because some
+    /// servers that call themselves standbys have no such functions and answer with an error.
+    #[must_use]
+    pub const fn next_question(&self) -> &'static str {
+        if self.in_recovery { OF_STANDBY } else { OF_PRIMARY }
+    }
+
     /// Returns one of its settings.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
@@ -103,10 +118,32 @@ impl Facts {
     }
 }
 
-/// Reads the answer to [`LAG_QUESTION`]: nothing of a server that is no standby, or has replayed no
-/// transaction yet. Clocks that differ make nobody be ahead.
-#[must_use]
-pub fn read_lag(text: Option<&str>) -> Option<f64> {
+/// What a server said of its replication.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Replication {
+    /// By how many seconds it is behind itself: nothing of a server that is no standby, or has
+    /// replayed no transaction yet.
+    pub lag_seconds: Option<f64>,
+    /// How many receive the changes of a primary.
+    pub standbys: Option<u64>,
+    /// By how many seconds the slowest of them is behind; nothing without one, or without the right
+    /// to know.
+    pub standby_lag_seconds: Option<f64>,
+}
+
+impl Replication {
+    /// Reads the answer to [`Facts::next_question`]; `text` returns the value of a column.
+    pub fn read<'a>(text: impl Fn(usize) -> Option<&'a str>) -> Self {
+        Self {
+            lag_seconds: seconds(text(0)),
+            standbys: text(1).and_then(|text| text.parse().ok()),
+            standby_lag_seconds: seconds(text(2)),
+        }
+    }
+}
+
+/// Clocks that differ make nobody be ahead.
+fn seconds(text: Option<&str>) -> Option<f64> {
     let seconds: f64 = text?.parse().ok()?;
     seconds.is_finite().then_some(seconds.max(0.0))
 }
@@ -152,11 +189,24 @@ mod tests {
 
     #[test]
     fn a_lag_that_is_unknown_is_not_0() {
-        assert_eq!(read_lag(None), None);
-        assert_eq!(read_lag(Some("NaN")), None);
-        assert_eq!(read_lag(Some("soon")), None);
-        assert_eq!(read_lag(Some("0")), Some(0.0));
-        assert_eq!(read_lag(Some("12.345678")), Some(12.345678));
-        assert_eq!(read_lag(Some("-0.002")), Some(0.0));
+        let lag = |text| Replication::read(|place| [text].get(place).copied()?).lag_seconds;
+        assert_eq!(lag(None), None);
+        assert_eq!(lag(Some("NaN")), None);
+        assert_eq!(lag(Some("soon")), None);
+        assert_eq!(lag(Some("0")), Some(0.0));
+        assert_eq!(lag(Some("12.345678")), Some(12.345678));
+        assert_eq!(lag(Some("-0.002")), Some(0.0));
+    }
+
+    #[test]
+    fn a_primary_without_rights_counts_and_measures_nothing() {
+        let read = |row: [Option<&'static str>; 3]| {
+            Replication::read(|place| row.get(place).copied().flatten())
+        };
+        let seen = read([None, Some("2"), Some("1.5")]);
+        assert_eq!((seen.standbys, seen.standby_lag_seconds), (Some(2), Some(1.5)));
+        let unseen = read([None, Some("2"), None]);
+        assert_eq!((unseen.standbys, unseen.standby_lag_seconds), (Some(2), None));
+        assert_eq!(unseen.lag_seconds, None);
     }
 }

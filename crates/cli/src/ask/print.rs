@@ -125,11 +125,7 @@ pub fn status(value: &Value) -> String {
             plain(&database["name"]),
             plain(&database["health"]["status"]),
             if check.is_null() { "-".to_owned() } else { time(&check["took_seconds"]) },
-            // 0: a sign of life, and nothing more was said.
-            match truth["connections_max"].as_u64().unwrap_or(0) {
-                0 => "-".to_owned(),
-                max => format!("{}/{max}", plain(&truth["total"])),
-            },
+            sessions(truth),
             match &truth["replication_lag_seconds"] {
                 Value::Null => "-".to_owned(),
                 lag => time(lag),
@@ -141,6 +137,15 @@ pub fn status(value: &Value) -> String {
         write!(text, "\n{}", columns(&lines)).expect("a String takes any text");
     }
     text
+}
+
+/// Sessions of a database and how many there may be; what it did not say is a dash.
+fn sessions(truth: &Value) -> String {
+    match (truth["connections_max"].as_u64(), truth["version"].as_str()) {
+        (None | Some(0), None | Some("")) => "-".to_owned(),
+        (None | Some(0), _) => format!("{}/-", plain(&truth["total"])),
+        (Some(max), _) => format!("{}/{max}", plain(&truth["total"])),
+    }
 }
 
 /// `headpond alerts`.

@@ -131,6 +131,7 @@ metrics! {
     CheckSeconds "check_seconds" "How long a database took to answer its last check.";
     ReadOnly "read_only" "1 while a database that is no standby takes no writes.";
     ReplicationLagSeconds "replication_lag_seconds" "How far a standby is behind.";
+    StandbyLagSeconds "standby_lag_seconds" "How far the slowest standby of a primary is behind.";
     DatabaseActive "database_active" "Sessions of a database that run something.";
     DatabaseIdleInTransaction "database_idle_in_transaction"
         "Sessions of a database that do nothing inside a transaction.";

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use headpond_core::{ConnId, Health, Lane};
 use headpond_monitor::model::{CheckError, CheckErrorKind, Checked, Outcome, Truth};
-use headpond_wire::facts::{self, Facts};
+use headpond_wire::facts::{Facts, QUESTION, Replication};
 use parking_lot::Mutex;
 
 use super::ask::{Line, Login};
@@ -325,26 +325,25 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Seat<E> {
         let login = Login { user: &pool.key.user, credential, pool };
         let line = self.line.insert(Line::open(&place).await?);
         line.log_in_to(database, &place, login).await?;
-        let row = line.one_row(facts::QUESTION).await?;
-        let mut truth = truth(&row);
-        if truth.in_recovery {
+        let row = line.one_row(QUESTION).await?;
+        let facts = Facts::read(|place| row.get(place)?.as_deref());
+        let replication = match line.one_row(facts.next_question()).await {
+            Ok(row) => Replication::read(|place| row.get(place)?.as_deref()),
             // Some that call themselves standbys have no such functions: then it is unknown.
-            truth.replication_lag_seconds = match line.one_row(facts::LAG_QUESTION).await {
-                Ok(row) => facts::read_lag(row.first().and_then(Option::as_deref)),
-                Err(error) if error.kind == CheckErrorKind::Refused => None,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(truth)
+            Err(error) if error.kind == CheckErrorKind::Refused => Replication::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(truth(facts, replication))
     }
 }
 
-fn truth(row: &[Option<String>]) -> Truth {
-    let facts = Facts::read(|place| row.get(place)?.as_deref());
+fn truth(facts: Facts, replication: Replication) -> Truth {
     Truth {
         version: facts.setting("server_version").unwrap_or_default().to_owned(),
         in_recovery: facts.in_recovery,
-        replication_lag_seconds: None,
+        replication_lag_seconds: replication.lag_seconds,
+        standbys: replication.standbys,
+        standby_lag_seconds: replication.standby_lag_seconds,
         read_only: facts.read_only,
         connections_max: facts.count("max_connections"),
         connections_reserved: facts.count("superuser_reserved_connections"),

@@ -81,7 +81,9 @@ impl Postgres {
             self.socket_directory().display(),
             self.port
         );
-        let settings = vec![("primary_conninfo", primary)];
+        // The primary hears of it every second, not every ten.
+        let often = ("wal_receiver_status_interval", "1".to_owned());
+        let settings = vec![("primary_conninfo", primary), often];
         Self::serve(account, directory, &Options { settings, ..Options::default() })
     }
 

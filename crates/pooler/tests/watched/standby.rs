@@ -87,5 +87,29 @@ async fn a_primary_has_no_lag_and_not_one_of_0() {
     let said = until("an answer", || truth(pooler.http())).await;
     assert_eq!(said["in_recovery"], false);
     assert!(said["replication_lag_seconds"].is_null(), "{said}");
+    assert_eq!((&said["standbys"], &said["standby_lag_seconds"]), (&0.into(), &Value::Null));
     assert_eq!(metric(pooler.http()), None);
+}
+
+#[tokio::test]
+async fn a_primary_counts_its_standbys_and_measures_them_for_those_who_may_know() {
+    let primary = Postgres::start();
+    let standby = primary.standby();
+    let pooler = start(&primary, 3, "");
+    let http = pooler.http();
+    let writer = client(&pooler, "writer").await;
+    writer.simple_query("SELECT 1").await.expect("served");
+    let said = until("a standby", || truth(http).filter(|said| said["standbys"] == 1)).await;
+    assert!(said["standby_lag_seconds"].is_null(), "it may not know: {said}");
+    let slowest = || truth(http)?["standby_lag_seconds"].as_f64();
+
+    primary.psql("postgres", "GRANT pg_monitor TO app");
+    until("a standby that is up to date", || slowest().filter(|lag| *lag < 0.5)).await;
+    standby.psql("app", "SELECT pg_wal_replay_pause()");
+    primary.psql("app", "CREATE TABLE second ()");
+    until("a lag", || slowest().filter(|lag| *lag > 1.0)).await;
+    standby.psql("app", "SELECT pg_wal_replay_resume()");
+    until("a standby that has caught up", || slowest().filter(|lag| *lag < 0.5)).await;
+    drop(standby);
+    until("no standby", || truth(http).filter(|said| said["standbys"] == 0)).await;
 }

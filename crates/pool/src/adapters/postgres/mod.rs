@@ -26,6 +26,7 @@ mod config;
 mod connect;
 mod connection;
 mod error;
+mod facts;
 mod listen;
 mod manager;
 mod profile;
