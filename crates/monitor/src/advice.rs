@@ -64,7 +64,7 @@ pub fn advise(usages: &[Usage<'_>], databases: &[Database], bouncers: &[Bouncer]
         };
         advice.extend(overcommitted(database, &pools, truth));
         advice.extend(session_limits(database, truth));
-        advice.extend(idle_in_transaction(database, truth));
+        advice.extend(idle_in_transaction(database, &pools, truth));
     }
     let pools: Vec<&Pool> = usages.iter().map(|usage| usage.pool).collect();
     advice.extend(bouncer::advise(bouncers, &pools));
@@ -85,6 +85,17 @@ fn minutes(values: &[(f64, f64)]) -> f64 {
         (Some(first), Some(last)) => (last.0 - first.0) / 60.0,
         _ => 0.0,
     }
+}
+
+/// Whether a pool is of the pooler: one of a program has no mode, and other settings.
+fn is_of_pooler(pool: &Pool) -> bool {
+    !pool.mode.is_empty()
+}
+
+/// What to paste to give a pool another size.
+fn size_of(pool: &Pool, size: u32) -> String {
+    let key = if is_of_pooler(pool) { "pool_size" } else { "pool.max" };
+    format!("[databases.{}]\n{key} = {size}", pool.database)
 }
 
 /// A pool is too small if callers wait although nothing else is in the way: it is full while they
@@ -114,7 +125,7 @@ fn larger(usage: &Usage<'_>) -> Option<Advice> {
             ),
             format!("99 of 100 waits take up to {}", time(usage.figures.wait_p99_seconds)),
         ],
-        setting: format!("[databases.{}]\npool_size = {size}", pool.database),
+        setting: size_of(pool, size),
         effect: format!(
             "up to {step:.0} more queries run at once; if queries then get slower, the database is \
              at its limit and the smaller pool was right"
@@ -140,7 +151,7 @@ fn smaller(usage: &Usage<'_>) -> Option<Advice> {
             format!("at most {peak:.0} of {} were in use in {seen:.0} minutes", pool.size_max),
             format!("{} queries since the start", pool.totals.queries),
         ],
-        setting: format!("[databases.{}]\npool_size = {size}", pool.database),
+        setting: size_of(pool, size),
         effect: format!(
             "{} connections of the server are free for others",
             pool.size_max.saturating_sub(size)
@@ -186,6 +197,8 @@ fn overcommitted(database: &Database, usages: &[&Usage<'_>], truth: &Truth) -> O
     if room == 0 || capped <= room || usages.iter().any(|usage| usage.pool.size_max == 0) {
         return None;
     }
+    let is_of_pooler = usages.iter().any(|usage| is_of_pooler(usage.pool));
+    let limit = if database.backend == "redis" { "maxclients" } else { "max_connections" };
     Some(Advice {
         subject: database.name.clone(),
         weight: Status::Warning,
@@ -193,17 +206,25 @@ fn overcommitted(database: &Database, usages: &[&Usage<'_>], truth: &Truth) -> O
         evidence: vec![
             format!("{} pools of this process: {sizes} connections", usages.len()),
             format!(
-                "max_connections = {}, of which {} are reserved",
+                "{limit} = {}, of which {} are reserved",
                 truth.connections_max, truth.connections_reserved
             ),
         ],
-        setting: format!("[databases.{}]\nmax_db_connections = {room}", database.name),
+        setting: if is_of_pooler {
+            format!("[databases.{}]\nmax_db_connections = {room}", database.name)
+        } else {
+            String::new()
+        },
         effect: "callers wait in line here in place of errors from the server".to_owned(),
     })
 }
 
 /// What a server never ends by itself holds a connection of a pool for as long as it likes.
 fn session_limits(database: &Database, truth: &Truth) -> Option<Advice> {
+    // Words that others would not understand.
+    if database.backend != "postgresql" {
+        return None;
+    }
     let wanted = [
         ("idle_in_transaction_session_timeout", "30s"),
         ("statement_timeout", "30s"),
@@ -228,7 +249,11 @@ fn session_limits(database: &Database, truth: &Truth) -> Option<Advice> {
     })
 }
 
-fn idle_in_transaction(database: &Database, truth: &Truth) -> Option<Advice> {
+fn idle_in_transaction(
+    database: &Database,
+    usages: &[&Usage<'_>],
+    truth: &Truth,
+) -> Option<Advice> {
     let idle = truth.idle_in_transaction;
     if idle < 3 || idle * 4 < truth.total {
         return None;
@@ -241,7 +266,12 @@ fn idle_in_transaction(database: &Database, truth: &Truth) -> Option<Advice> {
             "{idle} of {} sessions do nothing inside a transaction",
             truth.total
         )],
-        setting: "[pooler]\nidle_transaction_timeout = \"30s\"".to_owned(),
+        setting: if usages.iter().any(|usage| is_of_pooler(usage.pool)) {
+            "[pooler]\nidle_transaction_timeout = \"30s\"".to_owned()
+        } else {
+            let name = &database.name;
+            format!("[databases.{name}]\nsession.idle_in_transaction_timeout = \"30s\"")
+        },
         effect: "their connections come back to the pool".to_owned(),
     })
 }
@@ -265,6 +295,7 @@ mod tests {
         let totals = Totals { queries: 50_000, ..Totals::default() };
         Pool {
             name: "shop/web".into(),
+            mode: "transaction",
             database: "shop".into(),
             size_max,
             totals,
@@ -320,8 +351,8 @@ mod tests {
         assert!(advice.title.contains("will be full in about 41 minutes"), "{advice:?}");
     }
 
-    #[test]
-    fn what_the_server_says_is_compared_with_the_pools() {
+    /// What is advised about a pool of 120 to a crowded server of some kind.
+    fn crowded(pool: &Pool, backend: &'static str) -> Vec<Advice> {
         let settings =
             [("statement_timeout", "0"), ("lock_timeout", "0")].map(|(n, v)| (n.into(), v.into()));
         let truth = Truth {
@@ -334,11 +365,14 @@ mod tests {
         };
         let outcome = Outcome::Truth(truth);
         let check = Some(Checked { ago_seconds: 0.0, took_seconds: 0.0, outcome });
-        let database = Database { name: "shop".into(), check, ..Database::default() };
-        let pool = pool(120);
-        let usages = [usage(&pool, |_| 60.0, |_| 0.0)];
-        let titles: Vec<String> =
-            advise(&usages, &[database], &[]).into_iter().map(|advice| advice.title).collect();
+        let database = Database { name: "shop".into(), backend, check, ..Database::default() };
+        advise(&[usage(pool, |_| 60.0, |_| 0.0)], &[database], &[])
+    }
+
+    #[test]
+    fn what_the_server_says_is_compared_with_the_pools() {
+        let advice = crowded(&pool(120), "postgresql");
+        let titles: Vec<&str> = advice.iter().map(|advice| advice.title.as_str()).collect();
         assert_eq!(
             titles,
             [
@@ -347,6 +381,21 @@ mod tests {
                 "let shop end what hangs",
             ]
         );
+    }
+
+    #[test]
+    fn nobody_is_told_settings_that_he_has_not() {
+        let own = Pool { mode: "", ..pool(120) };
+        for backend in ["mysql", "redis"] {
+            let told = format!("{:?}", crowded(&own, backend));
+            for word in ["statement_timeout", "ALTER DATABASE", "max_db_", "[pooler]"] {
+                assert!(!told.contains(word), "{backend}: {word} in {told}");
+            }
+            assert_eq!(told.contains("maxclients = 100"), backend == "redis", "{told}");
+        }
+        let told = format!("{:?}", crowded(&own, "postgresql"));
+        assert!(told.contains("session.idle_in_transaction_timeout") && !told.contains("[pooler]"));
+        assert_eq!(size_of(&own, 7), "[databases.shop]\npool.max = 7");
     }
 
     #[test]

@@ -137,21 +137,35 @@ fn of_database(database: &Database, into: &mut Snapshot) {
     into.gauge("headpond_database_up", "1 if a database answered its last check.")
         .add(&labels, u64::from(up));
     let Outcome::Truth(truth) = &check.outcome else { return };
-    if truth.connections_max == 0 {
+    if let Some(lag) = truth.replication_lag_seconds {
+        into.gauge("headpond_database_replication_lag_seconds", "How far a standby is behind.")
+            .add(&labels, lag);
+    }
+    if let Some(count) = truth.standbys {
+        into.gauge("headpond_database_standbys", "Standbys that receive a database's changes.")
+            .add(&labels, count);
+    }
+    if let Some(lag) = truth.standby_lag_seconds {
+        let help = "How far the slowest standby of a database is behind.";
+        into.gauge("headpond_database_standby_lag_seconds", help).add(&labels, lag);
+    }
+    if truth.is_silent() {
         return;
     }
     let other = truth.total.saturating_sub(truth.active + truth.idle + truth.idle_in_transaction);
-    for (state, count) in [
-        ("active", truth.active),
-        ("idle", truth.idle),
-        ("idle_in_transaction", truth.idle_in_transaction),
-        ("other", other),
-    ] {
+    let in_transaction = ("idle_in_transaction", truth.idle_in_transaction);
+    // Others do not say, which is not 0.
+    let in_transaction = (database.backend == "postgresql").then_some(in_transaction);
+    let counts = [("active", truth.active), ("idle", truth.idle), ("other", other)];
+    for (state, count) in counts.into_iter().chain(in_transaction) {
         into.gauge("headpond_database_sessions", "Sessions of a database's server by state.")
             .add(&[labels[0], ("state", state)], count);
     }
-    into.gauge("headpond_database_connections_max", "Connections that a server takes from users.")
-        .add(&labels, truth.connections_max.saturating_sub(truth.connections_reserved));
+    if truth.connections_max > 0 {
+        let help = "Connections that a server takes from users.";
+        into.gauge("headpond_database_connections_max", help)
+            .add(&labels, truth.connections_max.saturating_sub(truth.connections_reserved));
+    }
     let read_only = truth.read_only && !truth.in_recovery;
     into.gauge("headpond_database_read_only", "1 while it takes no writes and is no standby.")
         .add(&labels, u64::from(read_only));

@@ -385,9 +385,17 @@ pub struct Truth {
     pub version: String,
     /// It is a standby.
     pub in_recovery: bool,
+    /// How far a standby is behind: the age of the last change that it has made its own, 0 when it
+    /// has made all its own that came; nothing if it is no standby or does not say.
+    pub replication_lag_seconds: Option<f64>,
+    /// How many receive its changes, if it says so.
+    pub standbys: Option<u64>,
+    /// How far the slowest of those is behind; nothing if there is none, or it is not for us to
+    /// know.
+    pub standby_lag_seconds: Option<f64>,
     /// It takes no writes.
     pub read_only: bool,
-    /// How many connections it takes; 0 if it gave a sign of life and said nothing of itself.
+    /// How many connections it takes; 0 if it does not say.
     pub connections_max: u64,
     /// How many of those are kept for administrators.
     pub connections_reserved: u64,
@@ -395,15 +403,20 @@ pub struct Truth {
     pub active: u64,
     /// Sessions that do nothing.
     pub idle: u64,
-    /// Sessions that do nothing inside a transaction.
+    /// Sessions that do nothing inside a transaction; 0 where a server does not say.
     pub idle_in_transaction: u64,
-    /// Sessions of all sorts.
+    /// Sessions of all sorts, without the one that asked.
     pub total: u64,
-    /// Its settings that pools depend on.
+    /// Its settings that pools depend on, and other facts under its own names.
     pub settings: Vec<(String, String)>,
 }
 
 impl Truth {
+    /// Returns whether it gave a sign of life and said nothing of itself.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.version.is_empty() && self.connections_max == 0
+    }
+
     /// Returns one of its settings.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {

@@ -405,10 +405,21 @@ fn readings(look: &Look) -> Vec<Reading> {
         add(Metric::CheckFailed, name, f64::from(u8::from(failed)));
         add(Metric::CheckSeconds, name, check.took_seconds);
         let Outcome::Truth(truth) = &check.outcome else { continue };
+        if truth.is_silent() {
+            continue;
+        }
         let read_only = truth.read_only && !truth.in_recovery;
         add(Metric::ReadOnly, name, f64::from(u8::from(read_only)));
         add(Metric::DatabaseActive, name, truth.active as f64);
-        add(Metric::DatabaseIdleInTransaction, name, truth.idle_in_transaction as f64);
+        if database.backend == "postgresql" {
+            add(Metric::DatabaseIdleInTransaction, name, truth.idle_in_transaction as f64);
+        }
+        if let Some(lag) = truth.replication_lag_seconds {
+            add(Metric::ReplicationLagSeconds, name, lag);
+        }
+        if let Some(lag) = truth.standby_lag_seconds {
+            add(Metric::StandbyLagSeconds, name, lag);
+        }
         let room = truth.connections_max.saturating_sub(truth.connections_reserved);
         if room > 0 {
             add(Metric::DatabaseConnectionsRatio, name, truth.total as f64 / room as f64);

@@ -7,6 +7,8 @@
 use std::error::Error;
 use std::future::Future;
 
+use crate::facts::Facts;
+
 pub use headpond_core::{CloseReason, ConnectFailure, Fate};
 
 /// Opens, checks, cleans and judges connections of one kind.
@@ -39,6 +41,26 @@ pub trait Manager: Send + Sync + 'static {
         &self,
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Asks the server what it says of itself: its version, limits, sessions, role.
+    ///
+    /// For whoever watches; no loan depends on it.
+    ///
+    /// Provided: says nothing.
+    ///
+    /// # Errors
+    /// When the server did not say, for want of a right as much as by a broken connection. That is
+    /// no sign that it is dead: what becomes of the connection is asked of [`Manager::fate`].
+    ///
+    /// # Cancel safety
+    /// The future is dropped when its time is over, and the connection is closed then.
+    fn facts(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Option<Facts>, Self::Error>> + Send {
+        let _ = connection;
+        async { Ok(None) }
+    }
 
     /// Brings the session to the state of a new one.
     ///

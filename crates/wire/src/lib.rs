@@ -32,6 +32,7 @@ pub mod backend;
 pub mod cursor;
 pub mod encode;
 pub mod error;
+pub mod facts;
 pub mod frame;
 pub mod frontend;
 #[doc(hidden)]

@@ -120,8 +120,9 @@ pub fn status(value: &Value) -> String {
     if lines.len() > 1 {
         write!(text, "\n{}", columns(&lines)).expect("a String takes any text");
     }
-    let mut lines =
-        vec![["DATABASE", "HEALTH", "ANSWERS IN", "SESSIONS", ""].map(str::to_owned).to_vec()];
+    let mut lines = vec![
+        ["DATABASE", "HEALTH", "ANSWERS IN", "SESSIONS", "BEHIND", ""].map(str::to_owned).to_vec(),
+    ];
     lines.extend(rows(&value["databases"]).iter().map(|database| {
         let check = &database["check"];
         let truth = &check["truth"];
@@ -129,10 +130,10 @@ pub fn status(value: &Value) -> String {
             plain(&database["name"]),
             plain(&database["health"]["status"]),
             if check.is_null() { "-".to_owned() } else { time(&check["took_seconds"]) },
-            if truth.is_null() {
-                "-".to_owned()
-            } else {
-                format!("{}/{}", plain(&truth["total"]), plain(&truth["connections_max"]))
+            sessions(truth),
+            match &truth["replication_lag_seconds"] {
+                Value::Null => "-".to_owned(),
+                lag => time(lag),
             },
             plain(&database["health"]["text"]),
         ]
@@ -142,6 +143,15 @@ pub fn status(value: &Value) -> String {
     }
     text.push_str(&super::bouncer::status(&value["bouncers"]));
     text
+}
+
+/// Sessions of a database and how many there may be; what it did not say is a dash.
+fn sessions(truth: &Value) -> String {
+    match (truth["connections_max"].as_u64(), truth["version"].as_str()) {
+        (None | Some(0), None | Some("")) => "-".to_owned(),
+        (None | Some(0), _) => format!("{}/-", plain(&truth["total"])),
+        (Some(max), _) => format!("{}/{max}", plain(&truth["total"])),
+    }
 }
 
 /// `headpond alerts`.
@@ -201,6 +211,31 @@ mod tests {
         assert_eq!(hostile, "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}");
         let lines = [["a", "bb", "c"], ["dddd", "e", "f"]].map(|l| l.map(str::to_owned).to_vec());
         assert_eq!(columns(&lines), "a     bb  c\ndddd  e   f\n");
+    }
+
+    #[test]
+    fn a_database_shows_only_what_it_said() {
+        let database = |name: &str, truth: Value| json!({ "name": name, "check": { "took_seconds": 0.002, "truth": truth } });
+        let primary =
+            json!({ "total": 7, "connections_max": 100, "replication_lag_seconds": null });
+        let standby = json!({ "total": 0, "connections_max": 50, "replication_lag_seconds": 0.0 });
+        let late = json!({ "total": 1, "connections_max": 50, "replication_lag_seconds": 42.0 });
+        let silent = json!({ "total": 0, "connections_max": 0, "replication_lag_seconds": null });
+        let text = status(&json!({ "databases": [
+            database("primary", primary), database("standby", standby), database("late", late),
+            database("silent", silent),
+        ] }));
+        let lines: Vec<Vec<&str>> =
+            text.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines,
+            [
+                ["primary", "2.0ms", "7/100", "-"],
+                ["standby", "2.0ms", "0/50", "0"],
+                ["late", "2.0ms", "1/50", "42.0s"],
+                ["silent", "2.0ms", "-", "-"],
+            ]
+        );
     }
 
     #[test]

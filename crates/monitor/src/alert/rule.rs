@@ -130,6 +130,8 @@ metrics! {
     CheckFailed "check_failed" "1 while a database does not answer a check.";
     CheckSeconds "check_seconds" "How long a database took to answer its last check.";
     ReadOnly "read_only" "1 while a database that is no standby takes no writes.";
+    ReplicationLagSeconds "replication_lag_seconds" "How far a standby is behind.";
+    StandbyLagSeconds "standby_lag_seconds" "How far the slowest standby of a primary is behind.";
     DatabaseActive "database_active" "Sessions of a database that run something.";
     DatabaseIdleInTransaction "database_idle_in_transaction"
         "Sessions of a database that do nothing inside a transaction.";
@@ -246,6 +248,9 @@ pub fn built_in() -> Vec<Rule> {
             .says("a database does not answer"),
         rule("HeadpondDatabaseReadOnly", M::ReadOnly, 0.0, Warning)
             .says("a database takes no writes"),
+        rule("HeadpondReplicationLag", M::ReplicationLagSeconds, 30.0, Warning)
+            .lasting(60.0)
+            .says("a standby has been more than thirty seconds behind for a minute"),
         rule("HeadpondDatabaseBusy", M::DatabaseActive, 20.0, Warning)
             .lasting(60.0)
             .says("more than twenty sessions run something at once"),

@@ -172,7 +172,7 @@ function databasesCard() {
     { name: "Database", value: (d) => d.name, show: (d) => [h("strong", {}, d.name), h("div", { class: "faint" }, d.place)] },
     { name: "Health", value: (d) => d.health.status, show: (d) => [pill(d.health.status), d.health.text && h("div", { class: "faint" }, d.health.text)] },
     { name: "Answered in", number: true, value: (d) => d.check?.took_seconds ?? -1, show: (d) => (d.check ? time(d.check.took_seconds) : "not asked") },
-    { name: "Sessions there", number: true, value: (d) => d.check?.truth?.total ?? -1, show: (d) => sessions(d.check?.truth) },
+    { name: "Sessions there", number: true, value: (d) => d.check?.truth?.total ?? -1, show: (d) => sessions(d) },
   ];
   return h("section", { class: "card wide" }, h("h2", {}, "Databases"), table("databases", columns, live.databases, { empty: "no database has been used yet" }));
 }
@@ -204,10 +204,21 @@ function bouncersCard() {
     pools.length ? table("bouncer-pools", ofPool, pools) : null);
 }
 
-function sessions(truth) {
-  if (!truth) return h("span", { class: "faint" }, "unknown");
+function sessions(database) {
+  const truth = database.check?.truth;
+  // One that gave a sign of life may have said nothing more.
+  if (!truth?.version && !truth?.connections_max) return h("span", { class: "faint" }, "unknown");
   const room = truth.connections_max - truth.connections_reserved;
-  return [`${truth.total} of ${room}`, h("div", { class: "faint" }, `${truth.active} active, ${truth.idle} idle, ${truth.idle_in_transaction} idle in transaction`)];
+  const states = [`${truth.active} active`, `${truth.idle} idle`];
+  // Others do not say.
+  if (database.backend === "postgresql") states.push(`${truth.idle_in_transaction} idle in transaction`);
+  const behind = (lag) => (lag == null ? "" : `, ${time(lag)} behind`);
+  return [
+    room > 0 ? `${truth.total} of ${room}` : `${truth.total}`,
+    h("div", { class: "faint" }, states.join(", ")),
+    truth.in_recovery && h("div", { class: "faint" }, `a standby${behind(truth.replication_lag_seconds)}`),
+    truth.standbys > 0 && h("div", { class: "faint" }, `standbys: ${truth.standbys}${behind(truth.standby_lag_seconds)}`),
+  ];
 }
 
 function reasonsCard() {

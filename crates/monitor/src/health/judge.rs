@@ -20,14 +20,23 @@ pub struct Limits {
     /// How long a database may take to answer a check, in seconds. Default: 1, because a login
     /// and a query take milliseconds.
     pub check_seconds: f64,
+    /// How far a standby may be behind, in seconds. Default: 30, because that is more than a burst
+    /// of writes takes, and less than people who miss what they wrote wait before they call.
+    pub replication_lag_seconds: f64,
     /// Share of the memory in use. Default: 0.8.
     pub memory: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let (utilization, waiting, wait_seconds) = (0.9, 5, 10.0);
-        Self { utilization, waiting, wait_seconds, check_seconds: 1.0, memory: 0.8 }
+        Self {
+            utilization: 0.9,
+            waiting: 5,
+            wait_seconds: 10.0,
+            check_seconds: 1.0,
+            replication_lag_seconds: 30.0,
+            memory: 0.8,
+        }
     }
 }
 
@@ -120,6 +129,13 @@ fn judge_truth(truth: &Truth, took: f64, limits: &Limits) -> Finding {
     if took > limits.check_seconds {
         let text = format!("slow: a check took {took:.2} s (more than {} s)", limits.check_seconds);
         return Finding::fact(Status::Warning, text);
+    }
+    if let Some(lag) = truth.replication_lag_seconds
+        && lag > limits.replication_lag_seconds
+    {
+        let most = limits.replication_lag_seconds;
+        let text = format!("{lag:.1} s behind what it replicates (more than {most} s)");
+        return Finding::level(Status::Warning, text);
     }
     let room = truth.connections_max.saturating_sub(truth.connections_reserved);
     if room > 0 && truth.total as f64 > room as f64 * limits.utilization {
@@ -238,13 +254,17 @@ mod tests {
         let said = |truth: Truth, took| checked(Outcome::Truth(truth), took);
         let read_only = Truth { read_only: true, ..truth.clone() };
         let standby = Truth { in_recovery: true, ..read_only.clone() };
+        let behind = |lag| Truth { replication_lag_seconds: Some(lag), ..standby.clone() };
+        let (late, current) = (behind(30.5), behind(30.0));
         let crowded = Truth { total: 90, ..truth.clone() };
         let table = [
             ("never checked", Database::default(), 0, Status::Healthy),
             ("fine", said(truth.clone(), 0.01), 0, Status::Healthy),
             ("slow", said(truth, 1.5), 0, Status::Warning),
             ("read-only", said(read_only, 0.01), 0, Status::Warning),
-            ("a standby is meant to be so", said(standby, 0.01), 0, Status::Healthy),
+            ("a standby is meant to be so", said(standby.clone(), 0.01), 0, Status::Healthy),
+            ("a standby that is half a minute behind", said(current, 0.01), 0, Status::Healthy),
+            ("a standby that is further behind", said(late, 0.01), 0, Status::Warning),
             ("crowded", said(crowded, 0.01), 0, Status::Warning),
             ("down", failed(CheckErrorKind::Unreachable), 3, Status::Unhealthy),
             ("full but serving", failed(CheckErrorKind::TooManyConnections), 3, Status::Warning),

@@ -13,11 +13,17 @@ use crate::builder::Builder;
 use crate::config::DatabaseConfig;
 use crate::error::{BoxError, Error, Holder};
 use crate::events::{Errors, Listener};
+use crate::facts::Facts;
+use crate::guard::Guard;
 use crate::hooks::BoxFuture;
 use crate::manager::Manager;
 use crate::pool::{Distributions, Leftover, Pool};
 use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
+
+/// How long a server may take to say something of itself, once it gave a sign of life.
+/// 1 s, because that is many times what such questions take, and whoever tests databases waits.
+pub(super) const FACTS_TIME: Duration = Duration::from_secs(1);
 
 /// A database of whatever kind.
 pub trait DynDatabase: Send + Sync + 'static {
@@ -62,6 +68,22 @@ pub trait DynDatabase: Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future gives the connection back.
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>>;
+
+    /// Like [`test`](Self::test), and asks the server by the same connection what it says of
+    /// itself: nothing if it does not say, whatever the reason.
+    ///
+    /// Provided: a test, and nothing.
+    ///
+    /// # Errors
+    /// When [`test`](Self::test) would fail. A server that gives a sign of life and may not or will
+    /// not say more is not one that failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connection back.
+    fn facts(&self) -> BoxFuture<'_, Result<Option<Facts>, BoxError>> {
+        let test = self.test();
+        Box::pin(async move { test.await.map(|()| None) })
+    }
 
     /// Opens as many connections as are to be kept.
     ///
@@ -127,17 +149,23 @@ impl<M: Manager> DynDatabase for Pool<M> {
     }
 
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move { alive(self).await.map(drop) })
+    }
+
+    fn facts(&self) -> BoxFuture<'_, Result<Option<Facts>, BoxError>> {
         Box::pin(async move {
-            let mut connection = self.get().await.map_err(boxed)?;
-            let limit = Self::settings(self).check_timeout;
-            let ping = self.manager().ping(&mut connection);
-            let failure: BoxError = match tokio::time::timeout(limit, ping).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.into(),
-                Err(_) => format!("no sign of life within {limit:?}").into(),
-            };
-            connection.discard();
-            Err(failure)
+            let mut connection = alive(self).await?;
+            let asked = self.manager().facts(&mut connection);
+            match tokio::time::timeout(FACTS_TIME, asked).await {
+                Ok(Ok(facts)) => return Ok(facts),
+                // Given back: an answer that says no leaves a connection in order.
+                Ok(Err(error)) => tracing::debug!(%error, "a server says nothing of itself"),
+                Err(_) => {
+                    tracing::debug!(limit = ?FACTS_TIME, "a server says nothing of itself");
+                    connection.discard();
+                }
+            }
+            Ok(None)
         })
     }
 
@@ -152,6 +180,20 @@ impl<M: Manager> DynDatabase for Pool<M> {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Borrows a connection over which the server gave a sign of life.
+async fn alive<M: Manager>(pool: &Pool<M>) -> Result<Guard<'_, M>, BoxError> {
+    let mut connection = pool.get().await.map_err(boxed)?;
+    let limit = pool.settings().check_timeout;
+    let ping = pool.manager().ping(&mut connection);
+    let failure: BoxError = match tokio::time::timeout(limit, ping).await {
+        Ok(Ok(())) => return Ok(connection),
+        Ok(Err(error)) => error.into(),
+        Err(_) => format!("no sign of life within {limit:?}").into(),
+    };
+    connection.discard();
+    Err(failure)
 }
 
 fn boxed<E: std::error::Error + Send + Sync + 'static>(error: Error<E>) -> BoxError {

@@ -4,14 +4,19 @@
 //! whatever the servers do.
 //! Left out: endpoints.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+#[cfg(feature = "monitor")]
+use super::database::FACTS_TIME;
 use super::timestamp::rfc3339;
 use super::{Databases, DynDatabase};
 use crate::config::Kind;
+#[cfg(feature = "monitor")]
+use crate::facts::Facts;
 use crate::status::Status;
 
 /// How long a test may take, everything included.
@@ -21,6 +26,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 const BUSY: f64 = 0.9;
 /// With more waiting than this a pool is one to watch.
 const WAITING: u32 = 5;
+
+/// What a database said of itself and how long it took, or why it gave no sign of life.
+#[cfg(feature = "monitor")]
+pub(super) type Said = Result<(Duration, Option<Facts>), String>;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -182,27 +191,38 @@ impl Databases {
     /// # Cancel safety
     /// Dropping the future gives the connections back.
     pub async fn test_all(&self) -> Vec<Tested> {
-        self.test_each(|_| true).await
+        let test = async |database: Arc<dyn DynDatabase>| {
+            let began = Instant::now();
+            let outcome = database.test().await;
+            outcome.map(|()| began.elapsed()).map_err(|error| error.to_string())
+        };
+        let late = || Err(format!("no answer within {LIMIT:?}"));
+        let outcomes = self.with_each(Instant::now() + LIMIT, test, late).await.into_iter();
+        outcomes.map(|(name, kind, outcome)| Tested { name, kind, outcome }).collect()
     }
 
-    /// Tests the databases of which `wanted` is true.
-    pub(super) async fn test_each(&self, wanted: impl Fn(&dyn DynDatabase) -> bool) -> Vec<Tested> {
-        let test = |database: std::sync::Arc<dyn DynDatabase>| {
+    /// Asks the databases of which `wanted` is true what they say of themselves.
+    #[cfg(feature = "monitor")]
+    pub(super) async fn facts_of(
+        &self,
+        wanted: impl Fn(&dyn DynDatabase) -> bool,
+    ) -> Vec<(String, Said)> {
+        let ask = |database: Arc<dyn DynDatabase>| {
             let is_wanted = wanted(database.as_ref());
             async move {
                 if !is_wanted {
                     return None;
                 }
                 let began = Instant::now();
-                let outcome = database.test().await;
-                Some(outcome.map(|()| began.elapsed()).map_err(|error| error.to_string()))
+                let said = database.facts().await;
+                Some(said.map(|facts| (began.elapsed(), facts)).map_err(|error| error.to_string()))
             }
         };
-        let late = || Some(Err(format!("no answer within {LIMIT:?}")));
-        let outcomes = self.with_each(Instant::now() + LIMIT, test, late).await.into_iter();
-        outcomes
-            .filter_map(|(name, kind, outcome)| Some(Tested { name, kind, outcome: outcome? }))
-            .collect()
+        // A server that is alive and slow to say more must not look dead.
+        let limit = LIMIT + FACTS_TIME;
+        let late = || Some(Err(format!("no answer within {limit:?}")));
+        let said = self.with_each(Instant::now() + limit, ask, late).await.into_iter();
+        said.filter_map(|(name, _, said)| Some((name, said?))).collect()
     }
 
     /// Returns the health of every database.

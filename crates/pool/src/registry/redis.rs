@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{DynDatabase, Opened, Plan};
 use crate::error::{BoxError, Holder};
 use crate::events::{Errors, Listener};
+use crate::facts::Facts;
 use crate::hooks::BoxFuture;
 use crate::pool::{Distributions, Leftover, Pool};
 use crate::redis::{Config, Manager, Shared};
@@ -89,6 +90,10 @@ impl DynDatabase for Redis {
 
     fn test(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         DynDatabase::test(&self.pool)
+    }
+
+    fn facts(&self) -> BoxFuture<'_, Result<Option<Facts>, BoxError>> {
+        DynDatabase::facts(&self.pool)
     }
 
     fn warm_up(&self, timeout: Duration) -> BoxFuture<'_, Result<(), BoxError>> {

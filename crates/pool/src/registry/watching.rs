@@ -2,7 +2,8 @@
 //! a program of one's own.
 //!
 //! Invariant: looking costs a status and the distributions of each pool, once a second; a test
-//! borrows a connection like any caller, one at a time of each database.
+//! borrows a connection like any caller, one at a time of each database. A server that is alive and
+//! says nothing of itself is alive.
 //! Left out: what follows from the numbers, and the endpoint (`headpond_monitor`).
 
 use std::collections::BTreeMap;
@@ -21,14 +22,16 @@ use tokio::time::MissedTickBehavior;
 
 #[cfg(feature = "postgres")]
 use super::bouncers::Bouncers;
-use super::{Databases, DynDatabase, Tested};
+use super::health::Said;
+use super::{Databases, DynDatabase};
 use crate::breaker;
 use crate::config::Kind;
+use crate::facts::Facts;
 use crate::source::Dialect;
 use crate::status::Status;
 
-/// How often each database is asked for a sign of life.
-/// 10 s, because a test is a loan and a round trip, and an alert waits for two of them.
+/// How often each database is asked for a sign of life, and what it says of itself.
+/// 10 s, because a test is a loan and a few round trips, and an alert waits for two of them.
 const PERIOD: Duration = Duration::from_secs(10);
 
 impl Databases {
@@ -75,7 +78,7 @@ impl Databases {
             service: service.to_owned(),
             started: Instant::now(),
             databases: self.clone(),
-            tested: Mutex::default(),
+            said: Mutex::default(),
             #[cfg(feature = "postgres")]
             bouncers: Bouncers::of(self),
         });
@@ -104,8 +107,8 @@ struct Watched {
     service: String,
     started: Instant,
     databases: Databases,
-    /// How the last test of each database ended, and when.
-    tested: Mutex<BTreeMap<String, (Instant, Tested)>>,
+    /// What each database said last, and when.
+    said: Mutex<BTreeMap<String, (Instant, Said)>>,
     /// What PgBouncers on the way say.
     #[cfg(feature = "postgres")]
     bouncers: Bouncers,
@@ -115,10 +118,9 @@ impl Watched {
     /// Tests the databases whose pools have a connection to spare: a pool that is paused or used up
     /// says nothing about its server, and what was known stays known, with its age.
     async fn test(&self) {
-        let tested = self.databases.test_each(|database| has_room(&database.status())).await;
+        let said = self.databases.facts_of(|database| has_room(&database.status())).await;
         let now = Instant::now();
-        let tested = tested.into_iter().map(|tested| (tested.name.clone(), (now, tested)));
-        self.tested.lock().extend(tested);
+        self.said.lock().extend(said.into_iter().map(|(name, said)| (name, (now, said))));
     }
 
     /// Asks the PgBouncers on the way, again and again; ends at once if there are none.
@@ -128,11 +130,13 @@ impl Watched {
     }
 
     fn check_of(&self, name: &str) -> Option<Checked> {
-        let all = self.tested.lock();
-        let (at, tested) = all.get(name)?;
-        let (took, outcome) = match &tested.outcome {
-            // A sign of life says nothing about the server's own limits.
-            Ok(took) => (*took, Outcome::Truth(Truth::default())),
+        let all = self.said.lock();
+        let (at, said) = all.get(name)?;
+        let (took, outcome) = match said {
+            // A sign of life alone says nothing about the server's own limits.
+            Ok((took, facts)) => {
+                (*took, Outcome::Truth(facts.as_ref().map(truth).unwrap_or_default()))
+            }
             Err(text) => {
                 let (kind, text) = (CheckErrorKind::Unreachable, text.clone());
                 (Duration::ZERO, Outcome::Failed(CheckError { kind, text }))
@@ -293,6 +297,29 @@ impl Actions for Watched {
     }
 }
 
+/// How much of a text of a server is shown: what it says of itself is no longer than a line.
+const TEXT_MAX: usize = 200;
+
+fn truth(facts: &Facts) -> Truth {
+    let clipped = |text: &str| text.chars().take(TEXT_MAX).collect::<String>();
+    let settings = facts.settings.iter();
+    Truth {
+        version: clipped(&facts.version),
+        in_recovery: facts.in_recovery,
+        replication_lag_seconds: facts.replication_lag_seconds,
+        standbys: facts.standbys,
+        standby_lag_seconds: facts.standby_lag_seconds,
+        read_only: facts.read_only,
+        connections_max: facts.connections_max,
+        connections_reserved: facts.connections_reserved,
+        active: facts.active,
+        idle: facts.idle,
+        idle_in_transaction: facts.idle_in_transaction,
+        total: facts.total,
+        settings: settings.map(|(name, value)| (name.clone(), clipped(value))).collect(),
+    }
+}
+
 fn has_room(status: &Status) -> bool {
     !status.paused && status.waiting == 0 && status.in_use < status.max
 }
@@ -350,14 +377,23 @@ mod tests {
     use super::*;
     use crate::Pool;
     use crate::config::{Sources, Vars};
+    use crate::manager::{ConnectFailure, Fate, Manager};
     use crate::registry::{Opened, Plan};
-    use crate::testing::FakeManager;
+    use crate::testing::{FakeConnection, FakeError, FakeManager};
 
     async fn watched() -> Watched {
+        watched_by(FakeManager::default).await
+    }
+
+    async fn watched_by<M: Manager>(
+        manager: impl Fn() -> M + Copy + Send + Sync + 'static,
+    ) -> Watched {
         let vars = Vars::from_iter([("MYSQL_GPS_URL", "mysql://db/gps?pool_max_conns=1")]);
         let config = Sources::new(vars).load().unwrap();
-        let open =
-            async |plan: Plan| Opened::Ok(Arc::new(plan.builder(FakeManager::default()).build()?));
+        let open = move |plan: Plan| {
+            let built = plan.builder(manager()).build();
+            async move { Opened::Ok(Arc::new(built?)) }
+        };
         let databases = Databases::builder(config).opener(Kind::Mysql, open).start().await.unwrap();
         let (service, started) = ("test".to_owned(), Instant::now());
         Watched {
@@ -366,7 +402,7 @@ mod tests {
             #[cfg(feature = "postgres")]
             bouncers: Bouncers::of(&databases),
             databases,
-            tested: Mutex::default(),
+            said: Mutex::default(),
         }
     }
 
@@ -390,5 +426,67 @@ mod tests {
         let _only = gps.get().await.unwrap();
         watched.test().await;
         assert!(answered(&watched), "what was known stays known");
+    }
+
+    /// How the server of a test answers when it is asked what it says of itself.
+    #[derive(Clone, Copy)]
+    enum Says {
+        Facts,
+        No,
+        Hangs,
+    }
+
+    struct Talker(FakeManager, Says);
+
+    impl Manager for Talker {
+        type Connection = FakeConnection;
+        type Error = FakeError;
+
+        async fn connect(&self) -> Result<FakeConnection, FakeError> {
+            self.0.connect().await
+        }
+
+        async fn ping(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+            self.0.ping(connection).await
+        }
+
+        async fn facts(&self, _: &mut FakeConnection) -> Result<Option<Facts>, FakeError> {
+            match self.1 {
+                Says::Facts => {
+                    Ok(Some(Facts { connections_max: 7, read_only: true, ..Facts::default() }))
+                }
+                Says::No => Err(FakeError(ConnectFailure::Rejected)),
+                Says::Hangs => std::future::pending().await,
+            }
+        }
+
+        async fn reset(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+            self.0.reset(connection).await
+        }
+
+        fn fate(&self, connection: &mut FakeConnection) -> Fate {
+            self.0.fate(connection)
+        }
+    }
+
+    async fn said(manager: impl Fn() -> Talker + Copy + Send + Sync + 'static) -> (Truth, u64) {
+        let watched = watched_by(manager).await;
+        watched.test().await;
+        let Some(Checked { outcome: Outcome::Truth(truth), .. }) = watched.check_of("gps") else {
+            panic!("a server that gives a sign of life is alive");
+        };
+        watched.test().await;
+        let gps: &Pool<Talker> = watched.databases.get("gps").unwrap();
+        (truth, gps.status().totals.opened)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_will_not_speak_of_itself_is_alive() {
+        let (truth, opened) = said(|| Talker(FakeManager::default(), Says::Facts)).await;
+        assert_eq!((truth.connections_max, truth.read_only, opened), (7, true, 1));
+        let (truth, opened) = said(|| Talker(FakeManager::default(), Says::No)).await;
+        assert_eq!((truth, opened), (Truth::default(), 1), "the connection is kept");
+        let (truth, opened) = said(|| Talker(FakeManager::default(), Says::Hangs)).await;
+        assert_eq!((truth, opened), (Truth::default(), 2), "whose reply is under way is not");
     }
 }

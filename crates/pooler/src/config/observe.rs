@@ -46,6 +46,9 @@ settings! {
     check_slow: Seconds = "1", Restart Policy Honoured,
         "How long it may take before the database is called slow",
         "a login and a query take milliseconds";
+    check_lag: Seconds = "30", Restart Policy Honoured,
+        "How far a standby may be behind before that is a warning",
+        "a burst of writes is over by then, and people have not called yet";
     pgbouncer_url: ConsoleUrl = "", Live Policy Honoured,
         "URL of the console of a real PgBouncer beside this pooler, whose figures are shown",
         "most have replaced theirs";

@@ -1,4 +1,4 @@
-//! One connection to a database that serves no client: log in, ask one question, leave.
+//! One connection to a database that serves no client: log in, ask, leave.
 //!
 //! Invariant: bounded in what is read; an error never carries a secret, only what the server or
 //! the system said. Dropping the line closes the connection, without waiting for the server.
@@ -179,6 +179,14 @@ impl Line {
         }
     }
 
+    /// Asks for one row of texts. After an error the line is good for nothing but to be left.
+    pub async fn one_row(&mut self, sql: &str) -> Result<Vec<Option<String>>, CheckError> {
+        match self.ask(sql, ANSWER_BYTES_MAX).await? {
+            Answer::Table(mut table) => Ok(table.rows.pop().unwrap_or_default()),
+            Answer::Refused(fields) => Err(refused(&fields)),
+        }
+    }
+
     /// Asks for rows of texts, all of them together of so many bytes at most.
     pub async fn ask(&mut self, sql: &str, bytes_max: usize) -> Result<Answer, CheckError> {
         let mut out = Vec::new();
@@ -195,21 +203,16 @@ impl Line {
         }
     }
 
-    /// Logs in and asks for one row of texts.
-    pub async fn one_row(
+    /// Encrypts the connection as far as that is wanted, and logs in.
+    pub async fn log_in_to(
         &mut self,
         database: &Database,
         place: &Place,
         login: Login<'_>,
-        sql: &str,
-    ) -> Result<Vec<Option<String>>, CheckError> {
+    ) -> Result<(), CheckError> {
         self.encrypt(**database.sslmode.load(), database.tls.load_full(), place).await?;
         let params = database.startup_params(None);
-        self.log_in(params, login.user, login.credential, Some(login.pool)).await?;
-        match self.ask(sql, ANSWER_BYTES_MAX).await? {
-            Answer::Table(mut table) => Ok(table.rows.pop().unwrap_or_default()),
-            Answer::Refused(fields) => Err(refused(&fields)),
-        }
+        self.log_in(params, login.user, login.credential, Some(login.pool)).await
     }
 
     /// Logs in to the console of another pooler, which is asked for its database and no parameter

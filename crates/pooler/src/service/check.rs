@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use headpond_core::{ConnId, Health, Lane};
 use headpond_monitor::model::{CheckError, CheckErrorKind, Checked, Outcome, Truth};
+use headpond_wire::facts::{Facts, QUESTION, Replication};
 use parking_lot::Mutex;
 
 use super::ask::{Line, Login};
@@ -50,18 +51,6 @@ pub(super) fn observed(catalog: &Catalog, pools: &[Arc<Pool>]) -> Vec<Arc<Databa
     all.retain(|database| !database.auto || has_pool(database));
     all
 }
-
-/// The settings that are compared with what the pools believe.
-const SETTINGS: [&str; 8] = [
-    "max_connections",
-    "superuser_reserved_connections",
-    "idle_in_transaction_session_timeout",
-    "statement_timeout",
-    "lock_timeout",
-    "shared_buffers",
-    "work_mem",
-    "server_version",
-];
 
 /// For how many periods a database is not asked while its pools are full; then an idle server
 /// makes room. What is asked for changes rarely, and servers at work say more than a check.
@@ -335,46 +324,35 @@ impl<E: Engine<Handle = std::os::fd::OwnedFd> + 'static> Seat<E> {
         let credential = credential(&self.shared.catalog.view(), pool);
         let login = Login { user: &pool.key.user, credential, pool };
         let line = self.line.insert(Line::open(&place).await?);
-        let row = line.one_row(database, &place, login, &question()).await?;
-        Ok(truth(&row))
+        line.log_in_to(database, &place, login).await?;
+        let row = line.one_row(QUESTION).await?;
+        let facts = Facts::read(|place| row.get(place)?.as_deref());
+        let replication = match line.one_row(facts.next_question()).await {
+            Ok(row) => Replication::read(|place| row.get(place)?.as_deref()),
+            // Some that call themselves standbys have no such functions: then it is unknown.
+            Err(error) if error.kind == CheckErrorKind::Refused => Replication::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(truth(facts, replication))
     }
 }
 
-/// Sessions of others are counted whatever we may see of them: who may not look sees no state.
-fn question() -> String {
-    let settings = SETTINGS.map(|name| format!("current_setting('{name}', true)")).join(", ");
-    format!(
-        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), \
-         count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()), \
-         count(*) FILTER (WHERE state = 'idle'), \
-         count(*) FILTER (WHERE state LIKE 'idle in transaction%'), \
-         count(*) - 1, {settings} \
-         FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL"
-    )
-}
-
-fn truth(row: &[Option<String>]) -> Truth {
-    let text = |place: usize| row.get(place).and_then(Option::as_deref).unwrap_or_default();
-    let number = |place: usize| text(place).parse().unwrap_or(0);
-    let settings = SETTINGS.iter().enumerate().filter_map(|(place, name)| {
-        let value = row.get(6 + place)?.clone()?;
-        Some(((*name).to_owned(), value))
-    });
-    let mut truth = Truth {
-        in_recovery: text(0) == "t",
-        read_only: text(1) == "on",
-        active: number(2),
-        idle: number(3),
-        idle_in_transaction: number(4),
-        total: number(5),
-        settings: settings.collect(),
-        ..Truth::default()
-    };
-    let count = |truth: &Truth, name| truth.setting(name).and_then(|text| text.parse().ok());
-    truth.connections_max = count(&truth, "max_connections").unwrap_or(0);
-    truth.connections_reserved = count(&truth, "superuser_reserved_connections").unwrap_or(0);
-    truth.version = truth.setting("server_version").unwrap_or_default().to_owned();
-    truth
+fn truth(facts: Facts, replication: Replication) -> Truth {
+    Truth {
+        version: facts.setting("server_version").unwrap_or_default().to_owned(),
+        in_recovery: facts.in_recovery,
+        replication_lag_seconds: replication.lag_seconds,
+        standbys: replication.standbys,
+        standby_lag_seconds: replication.standby_lag_seconds,
+        read_only: facts.read_only,
+        connections_max: facts.count("max_connections"),
+        connections_reserved: facts.count("superuser_reserved_connections"),
+        active: facts.active,
+        idle: facts.idle,
+        idle_in_transaction: facts.idle_in_transaction,
+        total: facts.total,
+        settings: facts.settings,
+    }
 }
 
 /// Counts servers that clients have left inside a transaction for long. One that is at work is not
@@ -402,30 +380,4 @@ async fn look_for_leaks<E: Engine>(shared: &Shared<E>, checks: &Checks, threshol
     leaks.counts.retain(|(database, user), _| {
         pools.iter().any(|pool| pool.key.database == *database && pool.key.user == *user)
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_read_by_its_columns() {
-        let row =
-            ["f", "on", "3", "4", "1", "8", "100", "3", "0", "0", "0", "16384", "4096", "15.4"];
-        let row: Vec<_> = row.iter().map(|text| Some((*text).to_owned())).collect();
-        let truth = truth(&row);
-        assert!(truth.read_only && !truth.in_recovery);
-        assert_eq!(
-            (truth.active, truth.idle, truth.idle_in_transaction, truth.total),
-            (3, 4, 1, 8)
-        );
-        assert_eq!((truth.connections_max, truth.connections_reserved), (100, 3));
-        assert_eq!(truth.setting("lock_timeout"), Some("0"));
-        assert_eq!(truth.version, "15.4");
-    }
-
-    #[test]
-    fn half_an_answer_is_no_panic() {
-        assert_eq!(truth(&[None, Some("off".into())]).connections_max, 0);
-    }
 }

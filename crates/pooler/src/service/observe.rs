@@ -61,6 +61,7 @@ fn settings(config: &Config, log: &Log, store: Option<Store>) -> Result<Settings
     Ok(Settings {
         limits: headpond_monitor::health::Limits {
             check_seconds: http.check_slow.as_secs_f64(),
+            replication_lag_seconds: http.check_lag.as_secs_f64(),
             ..defaults.limits
         },
         history: headpond_monitor::history::Settings {

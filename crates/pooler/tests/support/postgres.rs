@@ -57,14 +57,48 @@ impl Postgres {
         let directory = tempfile::Builder::new().prefix("hp-pg").tempdir().expect("a directory");
         Account::own(account, directory.path());
         initialise(account, directory.path());
+        let server = Self::serve(account, directory, options);
+        server.create_app();
+        server
+    }
+
+    /// Starts a standby that streams from this server; it needs the default options.
+    pub fn standby(&self) -> Self {
+        let account = Account::unprivileged();
+        let directory = tempfile::Builder::new().prefix("hp-pg").tempdir().expect("a directory");
+        Account::own(account, directory.path());
+        let data = directory.path().join("data");
+        let mut copy = command(account, &program("pg_basebackup"));
+        copy.args(["--no-sync", "--checkpoint=fast", "-h"]).arg(self.socket_directory());
+        copy.args(["-p", &self.port.to_string(), "-U", SUPERUSER, "-D"]).arg(&data);
+        let output = copy.env("PGPASSWORD", SUPERUSER_PASSWORD).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let signal = data.join("standby.signal");
+        fs::write(&signal, "").expect("the directory is ours");
+        Account::own(account, &signal);
+        let primary = format!(
+            "host={} port={} user={SUPERUSER} password={SUPERUSER_PASSWORD}",
+            self.socket_directory().display(),
+            self.port
+        );
+        // The primary hears of it every second, not every ten.
+        let often = ("wal_receiver_status_interval", "1".to_owned());
+        let settings = vec![("primary_conninfo", primary), often];
+        Self::serve(account, directory, &Options { settings, ..Options::default() })
+    }
+
+    fn serve(account: Option<Account>, directory: TempDir, options: &Options) -> Self {
         for _ in 0..5 {
             let port = free_port();
             configure(account, directory.path(), port, options);
             let process = launch(account, directory.path());
-            if process.log().wait_for(|line| line.contains("ready to accept connections")) {
-                let server = Self { process, directory, port };
-                server.create_app();
-                return server;
+            let ready = |line: &str| {
+                // Before version 14 it was `read only`.
+                let line = line.replace("read only", "read-only").replace("read-only ", "");
+                line.contains("ready to accept connections")
+            };
+            if process.log().wait_for(ready) {
+                return Self { process, directory, port };
             }
             let taken = |line: &String| line.contains("Address already in use");
             assert!(process.log().lines().iter().any(taken), "PostgreSQL does not start");

@@ -216,6 +216,7 @@ impl Source for Rigged {
         let down = if is_bad { Outcome::Failed(error) } else { Outcome::Truth(Truth::default()) };
         let truth = Truth {
             read_only: is_bad,
+            replication_lag_seconds: Some(if is_bad { 60.0 } else { 0.0 }),
             connections_max: 100,
             active: if is_bad { 50 } else { 1 },
             total: if is_bad { 99 } else { 2 },
@@ -262,7 +263,7 @@ async fn every_built_in_alert_fires_and_resolves_at_every_receiver() {
         rule.for_seconds = rule.for_seconds.min(1.0);
     }
     let names: BTreeSet<String> = rules.iter().map(|rule| rule.name.clone()).collect();
-    assert_eq!(names.len(), 16);
+    assert_eq!(names.len(), 17);
     let target = |url: &str| Target::new(url, None).expect("a URL");
     let routes = Routes {
         webhook: Some((target(&format!("http://{own}/hook")), None, Severity::Info)),

@@ -14,5 +14,6 @@ mod remembering;
 mod room;
 mod scraping;
 mod stage;
+mod standby;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,9 +13,11 @@ use mysql_async::{Conn, DriverError, Opts};
 
 use super::connection::{Connection, Session};
 use super::error::{Error, classify};
+use super::facts;
 use super::kill::{Killer, identity};
 use super::statement::Touch;
 use super::{Cleaning, Config, SslMode};
+use crate::facts::Facts;
 use crate::manager::{CloseReason, ConnectFailure, Fate};
 
 /// Manages the sessions of one server; made from a [`Config`].
@@ -96,6 +98,10 @@ impl crate::Manager for Manager {
         connection.session.asked = true;
         let result = connection.conn_mut().ping().await.map_err(Error::from);
         connection.end(result)
+    }
+
+    async fn facts(&self, connection: &mut Connection) -> Result<Option<Facts>, Error> {
+        facts::ask(connection).await.map(Some)
     }
 
     async fn reset(&self, connection: &mut Connection) -> Result<(), Error> {

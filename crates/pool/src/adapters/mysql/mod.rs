@@ -20,6 +20,7 @@
 mod automatic;
 mod connection;
 mod error;
+mod facts;
 mod kill;
 mod limits;
 mod manager;

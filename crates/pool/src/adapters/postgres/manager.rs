@@ -13,8 +13,10 @@ use super::config::{Config, Recycling, Route};
 use super::connect;
 use super::connection::Connection;
 use super::error::Error;
+use super::facts;
 use super::profile::Profile;
 use super::watch::Dirt;
+use crate::facts::Facts;
 use crate::manager::{CloseReason, ConnectFailure, Fate, Manager};
 use crate::tls::TlsError;
 
@@ -77,6 +79,10 @@ impl Manager for Postgres {
             Route::Pooler => connection.batch("SELECT 1").await?,
         }
         Ok(())
+    }
+
+    async fn facts(&self, connection: &mut Connection) -> Result<Option<Facts>, Error> {
+        Ok(facts::ask(connection).await?)
     }
 
     async fn reset(&self, connection: &mut Connection) -> Result<(), Error> {

@@ -28,6 +28,7 @@ mod connection;
 #[cfg(feature = "monitor")]
 pub(crate) mod console;
 mod error;
+mod facts;
 mod listen;
 mod manager;
 mod profile;

@@ -12,7 +12,9 @@ use redis::{ErrorKind, ServerErrorKind, Value};
 
 use super::connection::{Connection, Pushes};
 use super::error::{Error, classify};
+use super::facts;
 use super::{Config, link};
+use crate::facts::Facts;
 use crate::manager::{CloseReason, ConnectFailure, Fate};
 
 /// Manages connections of one's own with one server, or with the master that sentinels name; made
@@ -51,6 +53,10 @@ impl crate::Manager for Manager {
         link::ping(&mut connection.link.redis, self.number()).await?;
         connection.session.asked = false;
         Ok(())
+    }
+
+    async fn facts(&self, connection: &mut Connection) -> Result<Option<Facts>, Error> {
+        facts::ask(connection).await.map(Some)
     }
 
     async fn reset(&self, connection: &mut Connection) -> Result<(), Error> {

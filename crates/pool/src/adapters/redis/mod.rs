@@ -29,6 +29,7 @@ mod cluster;
 mod command;
 mod connection;
 mod error;
+mod facts;
 mod lines;
 mod link;
 mod listener;
