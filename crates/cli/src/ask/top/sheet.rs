@@ -96,7 +96,9 @@ fn title(text: impl Into<String>) -> Row {
 }
 
 fn fact(label: &str, value: impl Into<String>) -> Row {
-    vec![(format!("{label:<LABEL$} "), Tone::Faint), (value.into(), Tone::Plain)]
+    let value = value.into();
+    let value = if value.is_empty() { "-".to_owned() } else { value };
+    vec![(format!("{label:<LABEL$} "), Tone::Faint), (value, Tone::Plain)]
 }
 
 /// Returns all its lines, for a terminal of so many columns.
