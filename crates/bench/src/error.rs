@@ -50,6 +50,9 @@ pub enum Error {
         /// How we know.
         evidence: String,
     },
+    /// A pooler that was to be measured cannot be started.
+    #[error("{0}")]
+    Pooler(String),
     /// The machine refuses something that a generator of load needs.
     #[error("{what}: {source}")]
     System {

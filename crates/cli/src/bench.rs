@@ -4,6 +4,7 @@
 //! are written also when the run was interrupted. Exit code 3: a threshold was crossed.
 //! Not here: any measuring.
 
+pub mod private;
 mod rivals;
 mod signal;
 

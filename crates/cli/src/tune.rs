@@ -3,11 +3,13 @@
 //! Invariant: nothing is changed anywhere; the lines to paste are printed.
 //! Not here: the search.
 
+mod mode;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use headpond_bench::metrics::{self, Scrape};
-use headpond_bench::result::Results;
+use headpond_bench::result::{Results, Run};
 use headpond_bench::run::Protocol;
 use headpond_bench::target::Target;
 use headpond_bench::tune::{self, text};
@@ -32,6 +34,19 @@ pub struct Options {
     /// With --from-metrics: how long all but a hundredth of the requests may wait
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10ms")]
     wait_p99: Duration,
+    /// Search pool modes as well: how many clients share the pool of a pooler, which this program
+    /// is for each measurement, in front of the PostgreSQL at URL
+    #[arg(long, value_name = "N", conflicts_with = "from_metrics")]
+    clients: Option<u32>,
+    /// With --clients: session, transaction, statement, or all
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_delimiter = ',',
+        requires = "clients",
+        default_value = "session,transaction"
+    )]
+    modes: Vec<String>,
     /// Sizes to measure [default: searched]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     sizes: Vec<u32>,
@@ -91,7 +106,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         Some(path) => Workload::load(path)?,
         None => tune::workload(target.kind(), options.write)?,
     };
-    let kind = target.kind();
+    let (kind, clients) = (target.kind(), options.clients);
     let search = tune::Options {
         protocol: options.protocol,
         sizes: options.sizes.clone(),
@@ -105,16 +120,25 @@ pub fn run(options: Options) -> Result<(), Failure> {
         ..tune::Options::new(target, workload)
     };
     let stop = on_interrupt();
+    if let Some(clients) = clients {
+        return mode::run(&options, search, clients, &stop);
+    }
     let quiet = options.quiet;
     let (tuning, runs) = tune::tune(&search, |label| observer(quiet, label), &stop)?;
+    keep(&options, runs)?;
+    print(options.json, &tuning, || text::text(&tuning, kind))
+}
+
+/// Keeps what was measured.
+fn keep(options: &Options, runs: Vec<Run>) -> Result<(), Failure> {
     if runs.is_empty() {
         return Err(Failure::new("stopped before anything was measured"));
     }
     let path = Results { runs, ..Results::new() }.save(&options.logs)?;
-    if !quiet {
+    if !options.quiet {
         eprintln!("results: {}", path.display());
     }
-    print(options.json, &tuning, || text::text(&tuning, kind))
+    Ok(())
 }
 
 fn print<T: serde::Serialize>(

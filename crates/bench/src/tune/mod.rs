@@ -10,18 +10,20 @@
 
 pub mod fleet;
 pub mod guard;
+pub mod mode;
+mod search;
 pub mod text;
 mod verdict;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use headpond_core::Random;
 use headpond_core::sizing::Usl;
 use serde::Serialize;
 
 use self::fleet::Fleet;
-pub use self::verdict::{Tie, judge};
+use self::search::{COARSE, Search};
+pub use self::verdict::{BEHIND, Tie, judge};
 use crate::arrival::Arrival;
 use crate::error::Error;
 use crate::progress::Observer;
@@ -30,11 +32,6 @@ use crate::run::{self, Protocol, measure};
 use crate::statistics::Mean;
 use crate::target::{Kind, Target};
 use crate::workload::Workload;
-
-/// The sizes that are measured first.
-const COARSE: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-/// Larger sizes are not tried once throughput has fallen below this share of the best.
-const FALLEN: f64 = 0.85;
 
 /// What to search.
 #[derive(Clone, Debug)]
@@ -149,132 +146,72 @@ pub fn tune(
     }
     let fleet = fleet::look(&options.target, options.instances)?;
     let prepared = run::prepare(&options.target, &options.workload)?;
-    let mut search = Search { options, observer, stop, began, runs: Vec::new(), cut_short: false };
-    let searched = search.search(&fleet);
-    let (runs, cut_short) = (search.runs, search.cut_short);
+    let mut observer = observer;
+    let mut search = Search {
+        measure: |size, nth| {
+            let label = format!("size {size}");
+            measure(&step(options, &label, size, nth), &mut *observer(&label), stop)
+        },
+        stop,
+        began,
+        budget: options.budget,
+        seed: options.seed,
+        runs: Vec::new(),
+        cut_short: false,
+    };
+    let searched = sizes(options, &fleet, &mut search);
     // Removed whatever happened; the first error is the one to tell.
     let removed = prepared.remove();
     searched?;
     removed?;
-    Ok((evaluate(&runs, fleet, cut_short, began.elapsed()), runs))
+    let (points, cut_short) = (search.points(Some), search.cut_short);
+    let runs: Vec<Run> = search.runs.into_iter().map(|(_, run)| run).collect();
+    Ok((evaluate(points, &runs, fleet, cut_short, began.elapsed()), runs))
 }
 
-struct Search<'a, O> {
-    options: &'a Options,
-    observer: O,
-    stop: &'a AtomicBool,
-    began: Instant,
-    runs: Vec<Run>,
-    cut_short: bool,
+/// Searches sizes; what was measured stays in `search` also when it fails.
+fn sizes<F: FnMut(u32, u64) -> Result<Run, Error>>(
+    options: &Options,
+    fleet: &Fleet,
+    search: &mut Search<'_, u32, F>,
+) -> Result<(), Error> {
+    let most = fleet.room().unwrap_or(u32::MAX).min(options.size_max).max(1);
+    if !options.sizes.is_empty() {
+        let sizes: Vec<u32> = options.sizes.iter().copied().filter(|n| *n <= most).collect();
+        if sizes.is_empty() {
+            return Err(Error::usage("sizes", format!("the server has room for {most}")));
+        }
+        return search.rounds(&sizes, options.repeats);
+    }
+    let coarse: Vec<u32> = COARSE.into_iter().filter(|size| *size <= most).collect();
+    let reached = search.climb(&coarse)?;
+    search.rounds(&reached, options.repeats - 1)?;
+    let between = search.around_best(Some, most);
+    search.rounds(&between, options.repeats)
 }
 
-impl<O: FnMut(&str) -> Box<dyn Observer>> Search<'_, O> {
-    fn search(&mut self, fleet: &Fleet) -> Result<(), Error> {
-        let options = self.options;
-        let most = fleet.room().unwrap_or(u32::MAX).min(options.size_max).max(1);
-        if !options.sizes.is_empty() {
-            let sizes: Vec<u32> = options.sizes.iter().copied().filter(|n| *n <= most).collect();
-            if sizes.is_empty() {
-                return Err(Error::usage("sizes", format!("the server has room for {most}")));
-            }
-            return self.rounds(&sizes, options.repeats);
-        }
-        // The first round goes up and stops where more is clearly less.
-        let mut coarse: Vec<u32> = COARSE.into_iter().filter(|size| *size <= most).collect();
-        let mut reached = Vec::new();
-        for size in std::mem::take(&mut coarse) {
-            if !self.one(size)? {
-                return Ok(());
-            }
-            reached.push(size);
-            if self.has_fallen(&reached) {
-                break;
-            }
-        }
-        self.rounds(&reached, options.repeats - 1)?;
-        let between = between(&reached, best(&points(&self.runs)), most);
-        self.rounds(&between, options.repeats)
+/// Returns how one size is measured: as many clients as connections.
+fn step(options: &Options, label: &str, size: u32, nth: u64) -> run::Options {
+    run::Options {
+        label: label.to_owned(),
+        clients: size,
+        arrival: Arrival::Closed { think: Duration::ZERO },
+        protocol: options.protocol,
+        duration: options.step,
+        warm_up: options.step.mul_f64(0.25),
+        seed: options.seed.wrapping_add(nth),
+        ..run::Options::new(options.target.clone(), options.workload.clone())
     }
-
-    /// Whether the last two sizes are both far below the best.
-    fn has_fallen(&self, sizes: &[u32]) -> bool {
-        let points = points(&self.runs);
-        let rate = |size: u32| {
-            points.iter().find(|point| point.size == size).map_or(0.0, |point| point.rate.mean)
-        };
-        let best = sizes.iter().map(|size| rate(*size)).fold(0.0, f64::max);
-        let fallen = sizes.iter().rev().take(2).all(|size| rate(*size) < FALLEN * best);
-        sizes.len() > 2 && fallen
-    }
-
-    fn rounds(&mut self, sizes: &[u32], rounds: u32) -> Result<(), Error> {
-        let mut random = Random::new(self.options.seed);
-        for _ in 0..rounds {
-            let mut order = sizes.to_vec();
-            for last in (1..order.len()).rev() {
-                let other = usize::try_from(random.up_to(last as u64)).unwrap_or(0);
-                order.swap(last, other);
-            }
-            for size in order {
-                if !self.one(size)? {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Measures one size once; `false` when the search is to end.
-    fn one(&mut self, size: u32) -> Result<bool, Error> {
-        let over = self.began.elapsed() > self.options.budget;
-        if self.stop.load(Relaxed) || (over && !self.runs.is_empty()) {
-            self.cut_short = true;
-            return Ok(false);
-        }
-        let label = format!("size {size}");
-        let mut options =
-            run::Options::new(self.options.target.clone(), self.options.workload.clone());
-        options.label.clone_from(&label);
-        options.clients = size;
-        options.arrival = Arrival::Closed { think: Duration::ZERO };
-        options.protocol = self.options.protocol;
-        options.duration = self.options.step;
-        options.warm_up = self.options.step.mul_f64(0.25);
-        options.seed = self.options.seed.wrapping_add(self.runs.len() as u64);
-        let run = measure(&options, &mut *(self.observer)(&label), self.stop)?;
-        // What was stopped in the middle is no measurement.
-        if run.interrupted {
-            self.cut_short = true;
-            return Ok(false);
-        }
-        self.runs.push(run);
-        Ok(true)
-    }
-}
-
-/// Returns sizes between the best and its neighbours.
-fn between(sizes: &[u32], best: u32, most: u32) -> Vec<u32> {
-    let smaller = sizes.iter().copied().filter(|size| *size < best).max();
-    let larger = sizes.iter().copied().filter(|size| *size > best).min().unwrap_or(best * 2);
-    let middle = |a: u32, b: u32, part: f64| (f64::from(a) + part * f64::from(b - a)) as u32;
-    let mut new = Vec::new();
-    if let Some(smaller) = smaller {
-        new.extend([middle(smaller, best, 0.5), middle(smaller, best, 0.75)]);
-    }
-    new.extend([middle(best, larger, 0.25), middle(best, larger, 0.5)]);
-    new.retain(|size| !sizes.contains(size) && *size >= 1 && *size <= most);
-    new.sort_unstable();
-    new.dedup();
-    new
 }
 
 /// Gathers the runs of each size.
-fn points(runs: &[Run]) -> Vec<Point> {
-    let mut sizes: Vec<u32> = runs.iter().map(|run| run.settings.connections).collect();
+fn points(runs: &[(u32, &Run)]) -> Vec<Point> {
+    let mut sizes: Vec<u32> = runs.iter().map(|(size, _)| *size).collect();
     sizes.sort_unstable();
     sizes.dedup();
     let point = |size: u32| {
-        let of: Vec<&Run> = runs.iter().filter(|run| run.settings.connections == size).collect();
+        let of: Vec<&Run> =
+            runs.iter().filter(|(other, _)| *other == size).map(|(_, run)| *run).collect();
         let rates: Vec<f64> = of.iter().map(|run| run.rate).collect();
         let p99s_us: Vec<f64> = of.iter().map(|run| run.latency.at(0.99)).collect();
         Some(Point {
@@ -294,22 +231,19 @@ fn best(points: &[Point]) -> u32 {
     best.map_or(1, |point| point.size)
 }
 
-fn evaluate(runs: &[Run], fleet: Fleet, cut_short: bool, took: Duration) -> Tuning {
-    let points = points(runs);
+fn evaluate(
+    points: Vec<Point>,
+    runs: &[Run],
+    fleet: Fleet,
+    cut_short: bool,
+    took: Duration,
+) -> Tuning {
     let (recommended, ties) = judge(&points);
     let pairs: Vec<(f64, f64)> =
         points.iter().map(|point| (f64::from(point.size), point.rate.mean)).collect();
     let usl = Usl::fit(&pairs);
     let power = |point: &&Point| point.rate.mean / point.p99_us.mean.max(1.0);
     let p99_knee = points.iter().max_by(|a, b| power(a).total_cmp(&power(b)));
-    let mut warnings: Vec<String> = Vec::new();
-    for run in runs {
-        if let Some(warning) = run.generator.verdict.warning()
-            && !warnings.iter().any(|known| known == warning)
-        {
-            warnings.push(warning.to_owned());
-        }
-    }
     Tuning {
         best: best(&points),
         recommended,
@@ -320,10 +254,21 @@ fn evaluate(runs: &[Run], fleet: Fleet, cut_short: bool, took: Duration) -> Tuni
         p99_knee: p99_knee.map_or(1, |point| point.size),
         fleet,
         cut_short,
-        warnings,
+        warnings: warnings(runs),
         took_s: took.as_secs_f64(),
         points,
     }
+}
+
+/// Returns what made the figures of runs doubtful, each once.
+fn warnings(runs: &[Run]) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in runs.iter().filter_map(|run| run.generator.verdict.warning()) {
+        if !warnings.iter().any(|known| known == warning) {
+            warnings.push(warning.to_owned());
+        }
+    }
+    warnings
 }
 
 fn r_squared(pairs: &[(f64, f64)], law: &Usl) -> Option<f64> {
@@ -339,17 +284,4 @@ fn r_squared(pairs: &[(f64, f64)], law: &Usl) -> Option<f64> {
 /// HTTP has none: what is asked of a web server cannot be guessed.
 pub fn workload(kind: Kind, write: f64) -> Result<Workload, Error> {
     Workload::simple(kind, write)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_sizes_lie_around_the_best_and_were_not_measured_before() {
-        assert_eq!(between(&[1, 2, 4, 8, 16, 32], 8, 128), [6, 7, 10, 12]);
-        assert_eq!(between(&[1, 2, 4], 1, 128), [] as [u32; 0]);
-        assert_eq!(between(&[1, 2, 4, 8], 8, 10), [6, 7, 10]);
-        assert_eq!(between(&[1, 2, 4, 8], 8, 9), [6, 7]);
-    }
 }
