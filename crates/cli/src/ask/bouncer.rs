@@ -117,7 +117,7 @@ mod tests {
             "db:6432    healthy  7/100    2 (1.5s)  3 active, 1 idle  20ms        PgBouncer 1.18.0",
             "db:6433    healthy  -        -         -                 20ms        -",
             "not allowed",
-            "shop/a\u{fffd}[2J    db:6432  5        2 (1.5s)  3/4     1     transaction",
+            "shop/a\u{fffd}[2J        db:6432  5        2 (1.5s)  3/4     1     transaction",
         ] {
             assert!(told.contains(wanted), "{wanted}\n{told}");
         }

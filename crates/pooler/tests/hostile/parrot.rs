@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// Starts it. It repeats the head of a request, with its headers: as the words of a partial success,
-/// and in turn as those of a refusal.
+/// Starts it. It repeats the head of a request, headers and all: as the words of a partial
+/// success, and in turn as those of a refusal.
 pub fn parrot() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! Metrics pushed by OTLP, to a receiver that fails for a while, and read by another implementation.
+//! Metrics pushed by OTLP: to a receiver that fails for a while, read by another implementation.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
