@@ -137,8 +137,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns how long to simulate. A queue near its limit moves slowly: in a minute the p99 of its
-/// wait differs by half from seed to seed, over a million requests by a few percent.
+/// Returns how long to simulate. A queue near its limit moves slowly: in a minute two
+/// connections at a load of 0.84 said 50 to 85 ms with six seeds, over a million requests 65 to 70.
 fn enough_s(arrivals: &Arrivals, service_s: f64) -> f64 {
     let rate = match arrivals {
         Arrivals::Rate(rate) => *rate,

@@ -44,13 +44,14 @@ const SETTINGS_AT: usize = 6;
 /// Asks a standby by how many seconds its replay is behind.
 ///
 /// It is 0 when everything that was received is replayed and somebody receives; or else the age of
-/// the last transaction that was replayed. Less was received than was replayed where an archive is
-/// read too, and just after a start.
+/// the last transaction that was replayed, of one that has replayed none since it started the time
+/// since then. Less was received than was replayed where an archive is read too, and just after a
+/// start.
 const OF_STANDBY: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
     CASE WHEN pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() \
     AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_wal_receiver) THEN 0 \
-    ELSE EXTRACT(EPOCH FROM \
-    pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) END END";
+    ELSE EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - COALESCE(\
+    pg_catalog.pg_last_xact_replay_timestamp(), pg_catalog.pg_postmaster_start_time())) END END";
 
 /// Asks a primary how many receive its changes, and by how many seconds the slowest is behind. Who
 /// lacks the rights of `pg_monitor` sees how many, and nothing of how far. A lag that is no longer
@@ -121,8 +122,7 @@ impl Facts {
 /// What a server said of its replication.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Replication {
-    /// By how many seconds it is behind itself: nothing of a server that is no standby, or has
-    /// replayed no transaction yet.
+    /// By how many seconds it is behind itself: nothing of a server that is no standby.
     pub lag_seconds: Option<f64>,
     /// How many receive the changes of a primary.
     pub standbys: Option<u64>,

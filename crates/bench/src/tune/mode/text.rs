@@ -12,7 +12,8 @@ use crate::duration::{digits, micros};
 #[must_use]
 pub fn text(modes: &Modes) -> String {
     let mut out = format!(
-        "{} clients\nmode         servers (counted)         throughput (95 %)                 p99 (95 \
+        "{} clients\n\
+         mode         servers (counted)         throughput (95 %)                 p99 (95 \
          %)  errors\n",
         modes.clients
     );
