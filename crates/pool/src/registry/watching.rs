@@ -487,6 +487,8 @@ mod tests {
         let (truth, opened) = said(|| Talker(FakeManager::default(), Says::No)).await;
         assert_eq!((truth, opened), (Truth::default(), 1), "the connection is kept");
         let (truth, opened) = said(|| Talker(FakeManager::default(), Says::Hangs)).await;
-        assert_eq!((truth, opened), (Truth::default(), 2), "whose reply is under way is not");
+        // Whether another is open in the place of the second one already is the pool's affair.
+        assert_eq!(truth, Truth::default());
+        assert!(opened >= 2, "whose reply is under way is not: {opened}");
     }
 }
