@@ -99,8 +99,8 @@ impl Facts {
         }
     }
 
-    /// Returns what to ask next, about its replication; see [`Replication`]. By itself, because some
-    /// servers that call themselves standbys have no such functions and answer with an error.
+    /// Returns what to ask next, about its replication; see [`Replication`]. By itself, because
+    /// some servers that call themselves standbys have no such functions and answer with an error.
     #[must_use]
     pub const fn next_question(&self) -> &'static str {
         if self.in_recovery { OF_STANDBY } else { OF_PRIMARY }
