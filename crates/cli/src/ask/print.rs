@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn a_database_shows_only_what_it_said() {
-        let database = |name: &str, truth: Value| json!({ "name": name, "check": { "took_seconds": 0.002, "truth": truth } });
+        let check = |truth: Value| json!({ "took_seconds": 0.002, "truth": truth });
+        let database = |name: &str, truth: Value| json!({ "name": name, "check": check(truth) });
         let primary =
             json!({ "total": 7, "connections_max": 100, "replication_lag_seconds": null });
         let standby = json!({ "total": 0, "connections_max": 50, "replication_lag_seconds": 0.0 });
