@@ -5,7 +5,10 @@
 //! those the connections that are busy (Little), and how many keep waits short (Erlang).
 //!
 //! Invariant: no advice without a window in which requests ended.
-//! Left out: reading a server's own tables, and keeping a history.
+//! Left out: reading a server's own tables, and keeping a history; `history` reads one that a
+//! pooler kept.
+
+pub mod history;
 
 use std::collections::BTreeMap;
 

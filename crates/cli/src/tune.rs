@@ -3,12 +3,12 @@
 //! Invariant: nothing is changed anywhere; the lines to paste are printed.
 //! Not here: the search.
 
+mod metrics;
 mod mode;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headpond_bench::metrics::{self, Scrape};
 use headpond_bench::result::{Results, Run};
 use headpond_bench::run::Protocol;
 use headpond_bench::target::Target;
@@ -31,6 +31,10 @@ pub struct Options {
     /// With --from-metrics: the time between two readings
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     interval: Duration,
+    /// With --from-metrics and an address: how far back the history goes that is read instead, if
+    /// the system keeps one; 0 for the moment
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "24h")]
+    history: Duration,
     /// With --from-metrics: how long all but a hundredth of the requests may wait
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10ms")]
     wait_p99: Duration,
@@ -97,7 +101,7 @@ pub struct Options {
 /// When there is nothing to say; exit code 2 if what was asked makes no sense.
 pub fn run(options: Options) -> Result<(), Failure> {
     if !options.from_metrics.is_empty() {
-        return from_metrics(&options);
+        return metrics::run(&options);
     }
     let file = Embedded::new(options.url.as_deref())?;
     let url = options.url.clone().unwrap_or_else(|| file.url());
@@ -153,47 +157,4 @@ fn print<T: serde::Serialize>(
         print!("{}", text());
     }
     Ok(())
-}
-
-fn from_metrics(options: &Options) -> Result<(), Failure> {
-    let mut scrapes = Vec::new();
-    match options.from_metrics.as_slice() {
-        [url] if url.starts_with("http://") || url.starts_with("https://") => {
-            for reading in 0..2 {
-                if reading > 0 {
-                    if !options.quiet {
-                        let wait = headpond_bench::duration::text(options.interval);
-                        eprintln!("reading {url} again in {wait}");
-                    }
-                    std::thread::sleep(options.interval);
-                }
-                scrapes.push(Scrape::parse(&fetch(url)?));
-            }
-        }
-        [_] => return Err(Failure::usage("--from-metrics: one file has no growth; give two")),
-        files => {
-            for file in files {
-                let path = PathBuf::from(file);
-                let text = std::fs::read_to_string(&path).map_err(|e| Failure::path(&path, e))?;
-                scrapes.push(Scrape::parse(&text));
-            }
-        }
-    }
-    let gaps = vec![options.interval.as_secs_f64(); scrapes.len() - 1];
-    let advice = metrics::advise(&scrapes, &gaps, options.wait_p99.as_secs_f64());
-    print(options.json, &advice, || metrics::text(&advice))
-}
-
-fn fetch(url: &str) -> Result<String, Failure> {
-    let fault = |error: &dyn std::fmt::Display| Failure::new(format!("{url}: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("no event loop: {error}")))?;
-    runtime.block_on(async {
-        let client = headpond::http::Client::builder().build().map_err(|e| fault(&e))?;
-        let response = client.get(url).await.map_err(|e| fault(&e))?;
-        if !response.status().is_success() {
-            return Err(fault(&response.status()));
-        }
-        response.text().await.map_err(|e| fault(&e))
-    })
 }

@@ -1,7 +1,7 @@
 //! Poolers that a measurement starts for itself in front of a PostgreSQL.
 //!
 //! Invariant: each has a port of its own on 127.0.0.1, is told nothing but its settings, and is
-//! gone with its value, however that goes: it also ends when this process does.
+//! gone with its value; this program as a pooler also ends when this process is killed.
 //! Not here: what is measured.
 
 use std::fmt::Write as _;

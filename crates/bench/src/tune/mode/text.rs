@@ -12,10 +12,8 @@ use crate::duration::{digits, micros};
 #[must_use]
 pub fn text(modes: &Modes) -> String {
     let mut out = format!(
-        "{} clients\n\
-         mode         servers (counted)         throughput (95 %)                 p99 (95 \
-         %)  errors\n",
-        modes.clients
+        "{} clients\n{:<12} {:>7} {:>9} {:>24} {:>25}  errors\n",
+        modes.clients, "mode", "servers", "(counted)", "throughput (95 %)", "p99 (95 %)"
     );
     for point in &modes.points {
         let mark = match Some(point.choice()) == modes.recommended {
@@ -71,9 +69,10 @@ fn fleet(out: &mut String, modes: &Modes, choice: Choice) {
     let (fleet, size) = (&modes.fleet, modes.fleet.split(choice.servers));
     let Some(max) = fleet.connections_max else { return };
     let all = fleet.instances.saturating_mul(size);
+    let s = if fleet.instances == 1 { "" } else { "s" };
     let _ = writeln!(
         out,
-        "  {} poolers × {size} = {all} of {max} connections, {} reserved: {}",
+        "  {} pooler{s} × {size} = {all} of {max} connections, {} reserved: {}",
         fleet.instances,
         fleet.reserved,
         match fleet.room() {
@@ -162,7 +161,7 @@ mod tests {
             "[pooler]\npool_mode = \"transaction\"\ndefault_pool_size = 8\n",
             "HEADPOND_POOL_MODE=transaction\nHEADPOND_DEFAULT_POOL_SIZE=8\n",
             "statement    left out: statement \"pay\"",
-            "1 poolers × 8 = 8 of 100",
+            "1 pooler × 8 = 8 of 100",
             "keep nothing on a connection between transactions",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

@@ -77,10 +77,11 @@ fn compare(ours: &ModePoint, other: &ModePoint) -> Comparison {
         }
         Some(rate) => format!("more throughput than {than} ({})", share(&rate)),
     };
+    let s = if saves.abs() == 1 { "" } else { "s" };
     let connections = match saves {
         0 => "with as many connections".to_owned(),
-        1.. => format!("with {saves} fewer connections"),
-        _ => format!("with {} more connections", -saves),
+        1.. => format!("with {saves} fewer connection{s}"),
+        _ => format!("with {} more connection{s}", -saves),
     };
     let latency = match p99.filter(Difference::is_significant) {
         None => "p99 is no significant difference".to_owned(),
@@ -168,7 +169,7 @@ mod tests {
         let of = |rate| judge(&[transaction(rate), statement.clone()]).expect("a verdict");
         assert_eq!(of(990.0).0.mode, Mode::Transaction);
         assert_eq!(of(900.0).0.mode, Mode::Statement);
-        assert!(of(990.0).1[0].text.contains("with 1 more connections"));
+        assert!(of(990.0).1[0].text.contains("with 1 more connection on"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `headpond tune --clients` in front of a real PostgreSQL: each mode has the servers that it
-//! should, and nothing is left behind.
+//! `headpond tune` with a real PostgreSQL and a real pooler: each mode has the servers that it
+//! should, nothing is left behind, and a peak is remembered when it is over.
 
 #[expect(dead_code, reason = "shared with the pooler's tests, which need more of it")]
 #[path = "../../pooler/tests/support/postgres.rs"]
@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use postgres::{APP, APP_PASSWORD, Options, Postgres};
+use process::free_port;
 use serde_json::Value;
 
 fn tune(folder: &Path, url: &str, arguments: &[&str]) -> Command {
@@ -147,4 +148,89 @@ fn other_servers_have_no_pool_modes() {
     let url = "postgres://127.0.0.1:1/a";
     let output = tune(folder.path(), url, &["--clients", "4", "--modes", "mad"]).output();
     assert_eq!(output.expect("it runs").status.code(), Some(2));
+}
+
+/// A pooler with four connections; ended when dropped.
+struct Pooler {
+    child: std::process::Child,
+    port: u16,
+    http: u16,
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Pooler {
+    fn start(folder: &Path, server: &Postgres) -> Self {
+        let (port, http) = (free_port(), free_port());
+        let settings = format!(
+            "[databases]\n{APP} = host=127.0.0.1 port={} password={APP_PASSWORD}\n\
+             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}\npool_mode = transaction\n\
+             default_pool_size = 4\n[http]\nlisten = 127.0.0.1:{http}\n",
+            server.port(),
+            folder.join("users").display()
+        );
+        std::fs::write(folder.join("users"), format!("\"{APP}\" \"{APP_PASSWORD}\"\n"))
+            .expect("written");
+        std::fs::write(folder.join("pooler.ini"), settings).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headpond"));
+        command.args(["serve", "--quiet", "--with-parent"]).arg(folder.join("pooler.ini"));
+        let child = command.stdin(Stdio::null()).spawn().expect("it runs");
+        let pooler = Self { child, port, http };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while [port, http]
+            .iter()
+            .any(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_err())
+        {
+            assert!(Instant::now() < deadline, "the pooler does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        pooler
+    }
+}
+
+#[test]
+fn the_history_of_a_pooler_remembers_a_peak_that_is_over() {
+    let server = Postgres::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pooler = Pooler::start(folder.path(), &server);
+    let workload = folder.path().join("sleep.toml");
+    let text = "name = 'sleep'\n[[statement]]\nname = 'sleep'\naccess = 'read'\n\
+                text = 'SELECT pg_sleep(0.02)'\n";
+    std::fs::write(&workload, text).expect("written");
+    let url = format!("postgres://{APP}@127.0.0.1:{}/{APP}?sslmode=disable", pooler.port);
+    let mut load = Command::new(env!("CARGO_BIN_EXE_headpond"));
+    load.current_dir(folder.path()).args(["bench", &url, "-c", "8", "-d", "22s"]);
+    let load = load.args(["--warm-up", "0ms", "--quiet", "--workload"]).arg(&workload).output();
+    let load = load.expect("it runs");
+    assert!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
+    let advise = |more: &[&str]| {
+        let metrics = format!("http://127.0.0.1:{}/metrics", pooler.http);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headpond"));
+        command.args(["tune", "--from-metrics", &metrics, "--interval", "1s"]).args(more);
+        let output = command.output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let found: Value = serde_json::from_str(&advise(&["--json"])).expect("JSON");
+    assert_eq!(found["schema"], "headpond-tune-history/1");
+    let pool = &found["pools"][0];
+    assert_eq!((&pool["pool"], &pool["size"]), (&"app/app".into(), &4.into()), "{found}");
+    let number = |key: &str| pool[key].as_f64().expect("a number");
+    assert!(number("used_max") > 3.5 && number("used_max") <= 4.0, "{pool}");
+    assert!(number("waiting_max") >= 3.0 && number("wait_p99_us") > 5_000.0, "{pool}");
+    // Four at once, 20 ms each; less where the machine has other work.
+    assert!((20.0..=200.0).contains(&number("rate")) && number("seen_s") >= 20.0, "{pool}");
+    assert!(pool["was_full"] == true && number("recommended") > 4.0, "{pool}");
+    assert!(pool["from"].as_str() < pool["until"].as_str(), "{pool}");
+    let text = advise(&["--quiet"]);
+    assert!(text.contains("app/app: from 2") && text.contains("the pool was full"), "{text}");
+    // The moment is quiet, and has nothing to say of the peak.
+    let moment = advise(&["--quiet", "--history", "0"]);
+    assert!(!moment.contains("recommended"), "{moment}");
 }
