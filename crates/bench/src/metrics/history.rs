@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn no_time_is_counted_twice_and_fine_points_are_put_together() {
-        let fine: Vec<_> = (0..20).rev().map(|s| (f64::from(s), f64::from(s % 10), 0.0, 0.0, 9.0));
+        let fine = (0..20).rev().map(|s| (f64::from(s), f64::from(s % 10), 0.0, 0.0, 9.0));
         let coarse = [(60.0, 3.0, 0.0, 0.0, 9.0), (0.0, 900.0, 0.0, 0.0, 9.0)];
         let answers = [answer(60.0, &coarse), answer(1.0, &fine.collect::<Vec<_>>())];
         let windows = windows(&answers);
