@@ -2,7 +2,7 @@
 //!
 //! Invariant: columns are found by their names, so every version can be read: what is unknown is
 //! ignored, and what a version does not have is left out. What cannot be read is an error with
-//! its words, never a panic. Texts are cut to [`TEXT_MAX`], rows to [`POOLS_MAX`].
+//! its words, never a panic. Texts are cut to `TEXT_MAX`, rows to `POOLS_MAX`.
 //! Not here: the connection (its owners: `headpond`, `headpond-pooler`), what follows from the
 //! figures (`health`, `advice`).
 
